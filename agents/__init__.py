@@ -1,0 +1,1 @@
+"""The population: genomes, the kernel that trades them, natural selection."""

@@ -1,0 +1,1 @@
+"""Nested memory and HOPE: associative memories, continuum memory, a sequence model that modifies itself."""

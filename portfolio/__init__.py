@@ -1,0 +1,1 @@
+"""The central capital pool: double-entry ledger, grants, allocation rules, risk limits."""

@@ -1,0 +1,1 @@
+"""Reinforcement learning as a library of its own: nested optimizers, policies, bandits, environments."""

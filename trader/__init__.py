@@ -1,0 +1,1 @@
+"""nested-trader: paper trading in which learning happens at several nested levels."""
