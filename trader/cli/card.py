@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trader.core.config import Config
 
-MARKETS = {"synthetic": "a made-up market: no price here was ever traded", "replay": "history from files; its holes stay holes"}
+MARKETS = {
+    "synthetic": "a made-up market: no price here was ever traded",
+    "replay": "history from files; its holes stay holes",
+}
 
 
 def end_card(summary: Mapping[str, Any], figures: Mapping[str, Any], config: Config | None) -> str:

@@ -33,11 +33,19 @@ LISTINGS: Final = {
 
 Symbol = Annotated[str | None, typer.Option(metavar="BASE/QUOTE", help="Only this market.", show_default=False)]
 Agent = Annotated[int | None, typer.Option(metavar="N", help="Only this agent.", show_default=False)]
-Side = Annotated[str | None, typer.Option(metavar="SIDE", help="Only this side: long, short, buy or sell.", show_default=False)]
-Since = Annotated[str | None, typer.Option(metavar="T", help="From this time on (inclusive), ISO or ms, UTC.", show_default=False)]
-Until = Annotated[str | None, typer.Option(metavar="T", help="Up to this time (exclusive), ISO or ms, UTC.", show_default=False)]
+Side = Annotated[
+    str | None, typer.Option(metavar="SIDE", help="Only this side: long, short, buy or sell.", show_default=False)
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="T", help="From this time on (inclusive), ISO or ms, UTC.", show_default=False)
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="T", help="Up to this time (exclusive), ISO or ms, UTC.", show_default=False)
+]
 Limit = Annotated[int, typer.Option(metavar="N", min=0, help="At most so many rows; 0: all.")]
-Sort = Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column; '-COLUMN' downwards.", show_default=False)]
+Sort = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Sort by this column; '-COLUMN' downwards.", show_default=False)
+]
 
 
 @app.command()
