@@ -154,7 +154,9 @@ def decide(
         return count
     if state[agent, at.FUNDED]:
         totals[at.SIGNALS] += 1
-    return _queue_entry(state, habits, totals, agent, candle, bar, score, atr, regime, market, tiers, events, count)
+    return _queue_entry(
+        state, habits, totals, agent, candle, bar, score, atr, regime, market, tiers, events, count
+    )
 
 
 @njit(cache=True, nogil=True)

@@ -126,9 +126,7 @@ def _triangle(phase: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _returns_and_trend(
-    close: NDArray[np.float64], atr: float, sigma: float, scratch: Any, weights: Any, row: Any
-) -> None:
+def _returns_and_trend(close: NDArray[np.float64], atr: float, sigma: float, scratch: Any, weights: Any, row: Any) -> None:
     """Columns 0 to 9. Returns in standard deviations of their horizon, distances in ATR."""
     last = close[-1]
     for i, horizon in enumerate((1, 4, 12, 24, 72)):
@@ -143,15 +141,7 @@ def _returns_and_trend(
 
 @njit(cache=True, nogil=True)
 def _momentum_and_volatility(
-    close: Any,
-    short: Any,
-    gain: float,
-    loss: float,
-    atr: float,
-    sigma: float,
-    recent: float,
-    root_hours: float,
-    row: Any,
+    close: Any, short: Any, gain: float, loss: float, atr: float, sigma: float, recent: float, root_hours: float, row: Any
 ) -> None:
     """Columns 10 to 18. Oscillators are centred and brought to [-2, 2]."""
     last = close[-1]
@@ -281,7 +271,9 @@ def _close_bucket(
     _take_in(partial, ints, long, short)
     if ints[_COUNT] >= WARMUP:
         close_ms = (bucket + 1) * length_ms + offset_ms
-        atr, regime = _describe(partial, close_ms, length_ms, ints, long, short, funding, weights, scratch, row)
+        atr, regime = _describe(
+            partial, close_ms, length_ms, ints, long, short, funding, weights, scratch, row
+        )
         latest[:] = row
         facts[0] = atr
         facts[1] = regime
