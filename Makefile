@@ -13,7 +13,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: help setup run test check nightly bench format clean
+.PHONY: help setup run test check nightly bench docs format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make setup    only install, into $(VENV)"
 	@echo "make check    format, lint, types, import contracts, dead code, dependencies"
 	@echo "make nightly  slow statistics and soaks"
+	@echo "make docs     write the reference pages anew"
 	@echo "make bench    benchmarks; figures in docs/benchmarks.md"
 
 setup: $(STAMP)
@@ -31,13 +32,13 @@ $(STAMP): pyproject.toml constraints.txt
 	@if [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "Python's venv module is needed (on Debian: the package python3-venv)" >&2; exit 2; }; fi
 	@if [ "$$(uname -s)" = Linux ]; then \
-	  echo "Downloading about 460 MB (190 MB of it torch's CPU build), 1.7 GB installed in $(VENV)."; \
+	  echo "Downloading about 460 MB (190 MB of it torch's CPU build), 1.9 GB installed in $(VENV)."; \
 	  echo "Where the package index has only torch's CUDA build, it is several GB: stop with Ctrl-C and take a CPU index,"; \
-	  echo "  make $(or $(MAKECMDGOALS),setup) TORCH_INDEX=<address of the index>"; fi
+	  echo "  make $(firstword $(MAKECMDGOALS) setup) TORCH_INDEX=<address of the index>"; fi
 	@if [ -n "$(TORCH_INDEX)" ]; then \
-	  $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --index-url "$(TORCH_INDEX)" \
+	  $(BIN)/python -m pip install --disable-pip-version-check -qq --no-deps --index-url "$(TORCH_INDEX)" \
 	  "$$(grep '^torch==' constraints.txt)"; fi
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev,postgres]'
+	$(BIN)/python -m pip install --disable-pip-version-check -qq -c constraints.txt -e '.[dev,postgres]'
 	@touch $(STAMP)
 
 run: $(STAMP)
@@ -60,6 +61,9 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)
+	$(BIN)/python -m trader.cli.reference docs
 
 bench: $(STAMP)
 	@for script in $$(ls benchmarks/bench_*.py); do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done

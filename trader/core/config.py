@@ -49,15 +49,29 @@ DEFAULT_FEES: Final = {"spot": (0.001, 0.001), "swap": (0.0002, 0.0005)}
 OUTSIDE_HASH: Final[JsonDict] = {"outside_hash": True}
 
 
-def later(default: object, version: str) -> AfterValidator:
+@dataclass(frozen=True, slots=True)
+class Later:
     """A key whose behaviour arrives in a later version: until then only its default is accepted."""
 
-    def only_default(value: object) -> object:
-        if value != default:
-            raise ValueError(f"arrives in version {version}; in this one it can only be {json.dumps(default)}")
+    default: object
+    version: str
+
+    def __call__(self, value: object) -> object:
+        """Pass the default.
+
+        Raises:
+            ValueError: any other value.
+        """
+        if value != self.default:
+            raise ValueError(
+                f"arrives in version {self.version}; in this one it can only be {json.dumps(self.default)}"
+            )
         return value
 
-    return AfterValidator(only_default)
+
+def later(default: object, version: str) -> AfterValidator:
+    """The validator of such a key."""
+    return AfterValidator(Later(default, version))
 
 
 def usable_processors() -> int:
