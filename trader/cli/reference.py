@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from trader.core.config import Config, Later, as_dict, load
+from trader.core.config import Config, as_dict, load
 from trader.core.config_file import section
+from trader.core.config_values import Later
 
 COMMANDS_HEAD: Final = """# Commands
 
@@ -41,7 +42,7 @@ equity_start, equity_end, max_drawdown, wall_s, agent_candles_per_s, digest, db`
 the integers, all other figures numbers.
 
 **`--set KEY=VALUE`** replaces a key of the config: the key is dotted, the value is TOML and replaces the key, tables
-whole; a bare word is a string: `--set session.seed=3 --set feed.symbols='["BTC/USDT"]' --set exchange.market_type=spot`.
+whole; a bare word is a string: `--set session.seed=3 --set exchange.market_type=spot`.
 
 **RUN** is a run's number, its name, or `latest`. **Times** are ISO (`2021-05-19`, `2021-05-19T12:00:00Z`) or ms, UTC.
 """

@@ -31,6 +31,7 @@ from trader.core.config_values import (
     Timeframe,
     TimeMs,
     WebAddress,
+    later,
 )
 from trader.core.timeframes import milliseconds
 
@@ -47,31 +48,6 @@ DEFAULT_FEES: Final = {"spot": (0.001, 0.001), "swap": (0.0002, 0.0005)}
 """Maker and taker fee of Binance's lowest tier, as fractions of the notional (fee schedule of 2026-11)."""
 
 OUTSIDE_HASH: Final[JsonDict] = {"outside_hash": True}
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A key whose behaviour arrives in a later version: until then only its default is accepted."""
-
-    default: object
-    version: str
-
-    def __call__(self, value: object) -> object:
-        """Pass the default.
-
-        Raises:
-            ValueError: any other value.
-        """
-        if value != self.default:
-            raise ValueError(
-                f"arrives in version {self.version}; in this one it can only be {json.dumps(self.default)}"
-            )
-        return value
-
-
-def later(default: object, version: str) -> AfterValidator:
-    """The validator of such a key."""
-    return AfterValidator(Later(default, version))
 
 
 def usable_processors() -> int:
