@@ -62,7 +62,9 @@ def later(default: object, version: str) -> AfterValidator:
 
 def usable_processors() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
