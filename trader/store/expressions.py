@@ -84,7 +84,7 @@ def select(part: Part, *, extra: Sequence[str] = (), conditions: Sequence[str] =
     """One part as a SELECT with more columns and conditions."""
     listed = [f'{column.expression} AS "{column.name}"' for column in part.columns]
     where = [f"({condition})" for condition in (part.where, *conditions) if condition]
-    text = f"SELECT {', '.join([*listed, *extra])}\nFROM {part.source}"  # noqa: S608 - built from constants of this package
+    text = f"SELECT {', '.join([*listed, *extra])}\nFROM {part.source}"
     return f"{text}\nWHERE {' AND '.join(where)}" if where else text
 
 
