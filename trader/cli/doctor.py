@@ -82,7 +82,7 @@ def _versions() -> list[Finding]:
 
 
 def _own_version() -> str:
-    """This program's version, and where its code lies."""
+    """Version of this program, and where its code lies."""
     home = Path(__file__).resolve().parents[2]
     try:
         return f"{version('nested-trader')} ({home})"
@@ -107,16 +107,21 @@ def _answers(url: str) -> str:
 
 def _database(url: str) -> Finding:
     """Whether the trade database can be read. One that does not exist yet is fine: a session makes it."""
-    from trader.store.database import locate
+    from trader.store.database import Database, locate
+    from trader.store.schema import version as schema_version
     from trader.store.store import open_store
 
     location = locate(url)
     shown = location.shown
+    begins = Finding("database", True, f"{shown}: made when a session begins")
     if location.dialect == "memory" or (location.path is not None and not location.path.exists()):
-        return Finding("database", True, f"{shown}: made when a session begins")
+        return begins
     if location.path is None and (reason := _answers(location.url)):
         return Finding("database", False, f"{shown}: {reason}")
     try:
+        with closing(Database(location, read_only=True)) as database, database.reading() as connection:
+            if schema_version(connection) is None:
+                return begins
         with closing(open_store(url, create=False, read_only=True)) as store:
             runs = len(store.runs())
     except (UserError, SurroundingsError) as error:
