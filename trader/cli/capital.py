@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trader.core.types import Instrument, UserError
+from trader.core.errors import Instrument, UserError
 
 if TYPE_CHECKING:
     from trader.core.config import Config

@@ -11,12 +11,12 @@ import typer
 
 from trader.cli import options
 from trader.cli.output import write_json, write_rows
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
 if TYPE_CHECKING:
     from trader.store.store import AnyStore
 
-app = typer.Typer(help="Look into the trade database: listings, SQL, checks, export.")
+app = typer.Typer(rich_markup_mode=None, help="Look into the trade database: listings, SQL, checks, export.")
 
 LISTINGS: Final = {
     "trades": "Closed trades.",

@@ -11,7 +11,6 @@ import shutil
 import sys
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -19,7 +18,7 @@ import typer
 
 from trader.cli import options
 from trader.cli.output import write_json
-from trader.core.types import SurroundingsError, UserError
+from trader.core.errors import SurroundingsError, UserError
 
 PACKAGES: Final = (
     "numpy", "numba", "pandas", "pyarrow", "pydantic", "sqlalchemy", "alembic", "ccxt", "torch",
@@ -68,6 +67,8 @@ def doctor(
 
 def _versions() -> list[Finding]:
     """Python and the installed packages."""
+    from importlib.metadata import PackageNotFoundError, version
+
     python = ".".join(str(part) for part in sys.version_info[:3])
     findings = [
         Finding("python", sys.version_info >= (3, 11), f"{python} ({sys.executable})"),
@@ -83,6 +84,8 @@ def _versions() -> list[Finding]:
 
 def _own_version() -> str:
     """Version of this program, and where its code lies."""
+    from importlib.metadata import PackageNotFoundError, version
+
     home = Path(__file__).resolve().parents[2]
     try:
         return f"{version('nested-trader')} ({home})"
