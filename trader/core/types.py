@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from trader.core.errors import SurroundingsError as SurroundingsError
-from trader.core.errors import UserError as UserError
+from trader.core.errors import SurroundingsError, UserError
+
+__all__ = [
+    "CLOSE", "HIGH", "LOW", "OPEN", "VOLUME", "Block", "Incident", "Instrument", "LeverageTier", "SurroundingsError",
+    "UserError",
+]  # fmt: skip
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 
