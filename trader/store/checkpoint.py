@@ -44,7 +44,12 @@ class Checkpoint:
 
 
 def save(
-    folder: Path, frame: int, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], *, keep_every: int | None = None
+    folder: Path,
+    frame: int,
+    arrays: Mapping[str, NDArray[Any]],
+    meta: Mapping[str, Any],
+    *,
+    keep_every: int | None = None,
 ) -> None:
     """Write the checkpoint of a frame (>= 0), then remove those that need not be kept.
 

@@ -27,7 +27,9 @@ def canonical(spec: rows.TableSpec, table: NDArray[np.int64]) -> NDArray[np.int6
         ValueError: not two-dimensional int64 with the table's columns.
     """
     if table.ndim != 2 or table.shape[1] != len(spec.columns) or table.dtype != np.int64:
-        raise ValueError(f"table {spec.name}: expected int64 [rows, {len(spec.columns)}], got {table.dtype} {table.shape}")
+        raise ValueError(
+            f"table {spec.name}: expected int64 [rows, {len(spec.columns)}], got {table.dtype} {table.shape}"
+        )
     result = np.array(table, order="C")
     for place, column in enumerate(spec.columns):
         if column.kind == rows.FLOAT:

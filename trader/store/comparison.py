@@ -96,7 +96,9 @@ class Comparison:
             self._compare_numeric(spec, codec.from_sql(spec, stored), produced)
             return
         for old, new in zip(stored, produced, strict=False):
-            places = [place for place, column in enumerate(spec.columns) if column.in_digest and old[place] != new[place]]
+            places = [
+                place for place, column in enumerate(spec.columns) if column.in_digest and old[place] != new[place]
+            ]
             if places:
                 raise self._difference(spec, places[0], old, new)
         self._compare_lengths(spec, stored, produced)

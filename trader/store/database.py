@@ -61,7 +61,9 @@ def locate(url: str) -> Location:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise UserError("database URL cannot be read: expected sqlite:///PATH or postgresql://USER@HOST:PORT/NAME") from None
+        raise UserError(
+            "database URL cannot be read: expected sqlite:///PATH or postgresql://USER@HOST:PORT/NAME"
+        ) from None
     backend = parsed.get_backend_name()
     if backend == SQLITE:
         if not parsed.database or parsed.database == ":memory:":
@@ -161,7 +163,11 @@ def is_surroundings(error: DBAPIError) -> bool:
     if code is not None:
         return code & 0xFF in _SQLITE_SURROUNDINGS
     state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or isinstance(error, OperationalError) or str(state or "")[:2] in {"53", "57", "58"}
+    return (
+        error.connection_invalidated
+        or isinstance(error, OperationalError)
+        or str(state or "")[:2] in {"53", "57", "58"}
+    )
 
 
 _SQLITE_SURROUNDINGS: Final = {

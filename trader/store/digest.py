@@ -82,7 +82,9 @@ class TableDigest:
         count = int(state["rows"])
         expected = (count % GROUP if self.spec.numeric else 0, len(self.places))
         if state["remainder"].shape != expected or state["chain"].shape != (32,):
-            raise ValueError(f"digest state of table {self.spec.name} does not fit: {state['remainder'].shape}, not {expected}")
+            raise ValueError(
+                f"digest state of table {self.spec.name} does not fit: {state['remainder'].shape}, not {expected}"
+            )
         self.chain = np.asarray(state["chain"], np.uint8).tobytes()
         self.rows = count
         self._group[: expected[0]] = state["remainder"]

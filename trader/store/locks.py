@@ -66,7 +66,7 @@ def _lock_advisory(database: Database, run: int) -> Connection:
     connection = database.connect()
     try:
         with database.guarded():
-            statement = f"SELECT pg_try_advisory_lock({_LOCK_CLASS}, {run})"  # noqa: S608 - integers
+            statement = f"SELECT pg_try_advisory_lock({_LOCK_CLASS}, {run})"
             held = connection.exec_driver_sql(statement).scalar()
             connection.commit()  # the lock belongs to the session, not to the transaction
     except SurroundingsError:

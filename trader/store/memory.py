@@ -177,5 +177,15 @@ class MemoryStore:
         """Forget everything."""
         self._runs.clear()
 
+    def revision(self) -> str:
+        """There is no schema."""
+        return "memory"
+
+    def __enter__(self) -> MemoryStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _kept(self, run: int) -> _Run:
         return self._runs[run - 1]

@@ -39,7 +39,9 @@ def version(connection: Connection) -> str | None:
         if found is not None:
             return str(found)
     if names:
-        raise UserError(f"database {connection.engine.url.database or ''}: holds tables that are not trader's; give another")
+        raise UserError(
+            f"database {connection.engine.url.database or ''}: holds tables that are not trader's; give another"
+        )
     return None
 
 
@@ -55,7 +57,9 @@ def require(database: Database, *, create: bool) -> None:
     if found == HEAD:
         return
     if found is not None and found not in VERSIONS:
-        raise UserError(f"database {shown}: schema {found} is newer than this program knows ({HEAD}); use a newer release")
+        raise UserError(
+            f"database {shown}: schema {found} is newer than this program knows ({HEAD}); use a newer release"
+        )
     if not create:
         if found is None:
             raise UserError(f"database {shown}: holds no runs")
@@ -100,7 +104,9 @@ def migrate(database: Database) -> tuple[str | None, str]:
         lock(connection)
         found = version(connection)
         if found is not None and found not in VERSIONS:
-            raise UserError(f"database {database.location.shown}: schema {found} is newer than this program knows ({HEAD})")
+            raise UserError(
+                f"database {database.location.shown}: schema {found} is newer than this program knows ({HEAD})"
+            )
         if found != HEAD:
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))

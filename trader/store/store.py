@@ -60,7 +60,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def open_store(url: str, *, create: bool, read_only: bool = False, lock_seconds: float = 60.0) -> Store | MemoryStore:
+def open_store(url: str, *, create: bool, read_only: bool = False, lock_seconds: float = 60.0) -> AnyStore:
     """Open a database: `memory`, a path, `sqlite:///path` or `postgresql://...`.
 
     create: make the file and the schema if they are not there, migrate an older schema. read_only: no statement of
@@ -192,7 +192,8 @@ class Store:
         with self.database.reading() as connection:
             details = [json.loads(row.detail) for row in connection.execute(query)]
         return tuple(
-            Instrument(**{**detail, "tiers": tuple(LeverageTier(**tier) for tier in detail["tiers"])}) for detail in details
+            Instrument(**{**detail, "tiers": tuple(LeverageTier(**tier) for tier in detail["tiers"])})
+            for detail in details
         )
 
     def names(self, run: int, kind: str) -> dict[int, str]:
@@ -206,9 +207,7 @@ class Store:
         spec = rows.TABLES[table]
         mark = self.database.mark
         names = ", ".join(f'"{name}"' for name in spec.names)
-        statement = (
-            f'SELECT {names} FROM "{table}" WHERE run = {mark} AND seq > {mark} ORDER BY seq LIMIT {FETCH}'  # noqa: S608
-        )
+        statement = f'SELECT {names} FROM "{table}" WHERE run = {mark} AND seq > {mark} ORDER BY seq LIMIT {FETCH}'  # noqa: S608
         with self.database.reading() as connection:
             while True:
                 fetched = [tuple(row) for row in connection.exec_driver_sql(statement, (run, after))]
@@ -232,14 +231,39 @@ class Store:
             result[name] = chain.hexdigest()
         return result
 
+    def revision(self) -> str:
+        """Version of the schema."""
+        return schema.HEAD
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def is_sqlite(self) -> bool:
         """True for an SQLite file."""
         return self.database.dialect == SQLITE
+
+
+AnyStore = Store | MemoryStore
+"""What `open_store` gives."""
+
+
+def persistent(store: AnyStore) -> Store:
+    """The store, if it is a database.
+
+    Raises:
+        UserError: it is the one in memory.
+    """
+    if isinstance(store, MemoryStore):
+        raise UserError('database "memory": keeps nothing that could be looked at; give --db a file or a server')
+    return store
 
 
 def _instrument_row(run: int, market: int, instrument: Instrument) -> dict[str, Any]:

@@ -73,7 +73,9 @@ class RowSink:
     def _advance(self, table: str, sequence: NDArray[np.int64]) -> int:
         """Check that `seq` rises, remember the last; return the one before these rows."""
         if sequence[0] <= self._last[table] or (np.diff(sequence) <= 0).any():
-            raise ValueError(f"table {table}: seq must rise, got {sequence[0]} after {self._last[table]} or a fall inside")
+            raise ValueError(
+                f"table {table}: seq must rise, got {sequence[0]} after {self._last[table]} or a fall inside"
+            )
         after, self._last[table] = self._last[table], int(sequence[-1])
         return after
 
@@ -161,7 +163,9 @@ class Writer(RowSink):
             ValueError: wrong shape or type.
         """
         if values.ndim != 2 or values.shape[1] != len(POSITION_COLUMNS) or values.dtype != np.int64:
-            raise ValueError(f"positions: expected int64 [positions, {len(POSITION_COLUMNS)}], got {values.dtype} {values.shape}")
+            raise ValueError(
+                f"positions: expected int64 [positions, {len(POSITION_COLUMNS)}], got {values.dtype} {values.shape}"
+            )
         self._positions = values.tolist()
 
     def commit(self, cursor: Cursor) -> None:
@@ -237,7 +241,9 @@ class Writer(RowSink):
     @staticmethod
     def _statement(connection: Connection, statement: str, parameters: list[Any]) -> None:
         failpoints.passing("statement.before")
-        connection.exec_driver_sql(statement, parameters if isinstance(parameters[0], tuple) else [*map(tuple, parameters)])
+        connection.exec_driver_sql(
+            statement, parameters if isinstance(parameters[0], tuple) else [*map(tuple, parameters)]
+        )
         failpoints.passing("statement.after")
 
     def _write_snapshot(self, connection: Connection) -> None:
