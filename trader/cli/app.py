@@ -32,7 +32,9 @@ def program_version() -> str:
 
 @app.callback()
 def _options(
-    show: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Take options that stand before a command."""
 

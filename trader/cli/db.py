@@ -33,17 +33,25 @@ LISTINGS: Final = {
 
 Symbol = Annotated[str | None, typer.Option(metavar="BASE/QUOTE", help="Only this market.", show_default=False)]
 Agent = Annotated[int | None, typer.Option(metavar="N", help="Only this agent.", show_default=False)]
-Side = Annotated[str | None, typer.Option(metavar="SIDE", help="Only this side: long, short, buy or sell.", show_default=False)]
-Since = Annotated[str | None, typer.Option(metavar="T", help="From this time on (inclusive), ISO or ms, UTC.", show_default=False)]
-Until = Annotated[str | None, typer.Option(metavar="T", help="Up to this time (exclusive), ISO or ms, UTC.", show_default=False)]
+Side = Annotated[
+    str | None, typer.Option(metavar="SIDE", help="Only this side: long, short, buy or sell.", show_default=False)
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="T", help="From this time on (inclusive), ISO or ms, UTC.", show_default=False)
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="T", help="Up to this time (exclusive), ISO or ms, UTC.", show_default=False)
+]
 Limit = Annotated[int, typer.Option(metavar="N", min=0, help="At most so many rows; 0: all.")]
-Sort = Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column; '-COLUMN' downwards.", show_default=False)]
+Sort = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Sort by this column; '-COLUMN' downwards.", show_default=False)
+]
 
 
 @app.command()
 def runs(
     limit: Limit = 100, sort: Sort = None, db: options.Database = None, as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    _quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Runs of the database with their summaries."""
     _list("runs", None, {"limit": limit, "sort": sort}, db, as_json=as_json)
@@ -55,9 +63,9 @@ def _listing(name: str, text: str) -> Callable[..., None]:
     def command(
         run: options.LatestRun = "latest", symbol: Symbol = None, agent: Agent = None, side: Side = None,
         since: Since = None, until: Until = None, limit: Limit = 100, sort: Sort = None, db: options.Database = None,
-        as_json: options.Json = False, quiet: options.Quiet = False,
+        as_json: options.Json = False, _quiet: options.Quiet = False,
     ) -> None:  # fmt: skip
-        filters = {
+        filters: dict[str, object] = {
             "symbol": symbol, "agent": agent, "side": side, "since": _time("--since", since),
             "until": _time("--until", until), "limit": limit, "sort": sort,
         }  # fmt: skip
@@ -92,11 +100,16 @@ def _list(name: str, run: str | None, filters: dict[str, object], db: str | None
         write_rows(columns, rows, as_json=as_json)
 
 
+Query = Annotated[
+    str, typer.Argument(metavar="SELECT", help="One read-only statement over the views.", show_default=False)
+]
+RowCap = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many rows.")]
+
+
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="One read-only statement over the views.", show_default=False)],
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many rows.")] = 10_000,
-    db: options.Database = None, as_json: options.Json = False, quiet: options.Quiet = False,
+    query: Query, limit: RowCap = 10_000, db: options.Database = None, as_json: options.Json = False,
+    _quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Run a read-only SELECT over the views (v_trade, v_order, v_fill, ... see docs/sql.md)."""
     from trader.store import queries

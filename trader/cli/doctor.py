@@ -44,7 +44,9 @@ class Finding:
 
 def doctor(
     db: options.Database = None,
-    address: Annotated[str, typer.Option("--exchange", metavar="URL", help="Address that tells the exchange's time.")] = EXCHANGE_TIME,
+    address: Annotated[
+        str, typer.Option("--exchange", metavar="URL", help="Address that tells the exchange's time.")
+    ] = EXCHANGE_TIME,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -122,7 +124,9 @@ def _exchange(address: str) -> list[Finding]:
             told = _server_time(answer.read(65_536), answer.headers.get("Date"))
     except (OSError, ValueError) as error:
         return [
-            Finding("exchange", False, f"{address}: {error} (replay and synthetic sessions do not need it)", fatal=False),
+            Finding(
+                "exchange", False, f"{address}: {error} (replay and synthetic sessions do not need it)", fatal=False
+            ),
             Finding("clock", True, "not compared: no exchange within reach", fatal=False),
         ]
     after = now_ms()
