@@ -8,15 +8,16 @@ Cutting anywhere else changes nothing. The engine never reads a clock and keeps 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from agents import layout as at
 from agents.archetypes import discovered
-from agents.kernel import close_all
+from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
+from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
 from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
@@ -43,13 +44,17 @@ SCORES_PER_PIECE: Final = 1 << 21
 
 @dataclass(slots=True)
 class Counts:
-    """What a session has done so far."""
+    """What a session has done so far. `taken` counts frames with, `frames` without the warm-up; `deepest` is the
+    largest drawdown of equity as a fraction of its peak."""
 
     candles: int = 0
+    taken: int = 0
     frames: int = 0
     agent_candles: int = 0
+    orders: int = 0
     trades: int = 0
-    last_ms: int = 0
+    last_ms: int = -1
+    deepest: float = 0.0
 
 
 class Engine:
@@ -121,12 +126,12 @@ class Engine:
         frames = np.full(len(block), -1, np.int64) if warming else self.frame + np.arange(len(block))
         self.counts.candles += write_candles(self.books, block, frames)
         self.counts.last_ms = int(block.times[-1])
+        self.counts.taken += len(block)
         if warming:
             self._run_markets(block, features)
             return
         results = self._run_markets(block, features)
-        written = write_events(self.books, block, results)
-        self.counts.trades += written.get(at.EVENT_EXIT, 0)
+        self._count(write_events(self.books, block, results))
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
         self.books.absorb()
@@ -134,6 +139,11 @@ class Engine:
         self.frame += len(block)
         self.counts.frames += len(block)
         self._run_levels(self.frame - 1, int(block.times[-1]))
+
+    def _count(self, written: dict[int, int]) -> None:
+        """Count trades and orders; a refused entry was an order too."""
+        self.counts.trades += written.get(at.EVENT_EXIT, 0)
+        self.counts.orders += sum(written.get(kind, 0) for kind in (at.EVENT_ENTRY, at.EVENT_EXIT, at.EVENT_REJECT))
 
     def _run_markets(self, block: Block, features: FeatureBlock) -> list[MarketResult]:
         population = self.books.population
@@ -171,6 +181,7 @@ class Engine:
         equity = cash + out[:, at.OUT_MARGIN] + out[:, at.OUT_UNREALISED]
         peak = np.maximum(np.maximum.accumulate(equity), self.peak)
         self.peak = int(peak[-1])
+        self.counts.deepest = max(self.counts.deepest, float(np.max((peak - equity) / np.maximum(peak, 1))))
         self.books.emit(
             "equity",
             (frames, block.times, cash, out[:, at.OUT_MARGIN], out[:, at.OUT_UNREALISED], equity, peak),
@@ -199,8 +210,7 @@ class Engine:
             np.array([self.counts.last_ms]), np.zeros((1, len(self.instruments), 5)), empty > 0, empty * np.nan,
             empty * np.nan, empty.astype(np.int64), np.zeros(1, np.int64),
         )  # fmt: skip
-        written = write_events(self.books, last, results)
-        self.counts.trades += written.get(at.EVENT_EXIT, 0)
+        self._count(write_events(self.books, last, results))
         self.books.absorb()
         self.books.check_agents()
 
@@ -208,8 +218,6 @@ class Engine:
 
     def equity(self) -> int:
         """Equity of the pool at the last close, 1e-8."""
-        from agents.kernel import unrealised
-
         population = self.books.population
         return self.books.equity_at_cost() + sum(
             int(unrealised(population.totals[m], population.rules[m])) for m in range(len(self.instruments))
@@ -220,8 +228,25 @@ class Engine:
         return sum(int(totals[at.DECISIONS]) for totals in self.books.population.totals)
 
     def orders(self) -> int:
-        """Entries sent or refused at the decision, and exits of every kind so far."""
-        return sum(int(totals[at.ORDERS_SENT]) for totals in self.books.population.totals)
+        """Rows of `v_order`: entries, refusals, exits, and exits that a liquidation overtook half-way."""
+        return self.counts.orders + sum(int(totals[at.SUPERSEDED]) for totals in self.books.population.totals)
+
+    def positions(self) -> NDArray[np.int64]:
+        """Open positions, int64 [P, 14]: agent, trade, market, side, leverage, quantity, entry price, mark, stop, take,
+        liquidation price, margin left, unrealised result, funded; units as in `rows.ENTRY`."""
+        lines = []
+        for m, market in enumerate(self.books.population.markets):
+            rules, mark = self.books.population.rules[m], int(self.books.population.totals[m][at.LAST_CLOSE])
+            for row in np.flatnonzero(market.state[:, at.SIDE]).tolist():
+                s = market.state[row]
+                side = int(s[at.SIDE])
+                value = order_value(mark, int(s[at.QUANTITY]), -side, rules)
+                lines.append((
+                    s[at.AGENT], s[at.TRADE_ID], m, side, s[at.LEVERAGE], s[at.QUANTITY], s[at.ENTRY_PRICE], mark,
+                    s[at.STOP], s[at.TAKE], s[at.LIQUIDATION], s[at.MARGIN], side * (value - int(s[at.COST])),
+                    s[at.FUNDED],
+                ))  # fmt: skip
+        return np.array(lines, np.int64).reshape(len(lines), 14)
 
     # --- checkpoint ---------------------------------------------------------------------------------------------
 
@@ -232,8 +257,7 @@ class Engine:
         arrays |= {f"features.{name}": value for name, value in self._features.state().items()}
         for level in self.levels:
             arrays |= {f"level.{level.spec.name}.{name}": value for name, value in level.state().items()}
-        counts = {name: getattr(self.counts, name) for name in ("candles", "frames", "agent_candles", "trades", "last_ms")}
-        return arrays, {"books": books, "frame": self.frame, "peak": self.peak, "counts": counts}
+        return arrays, {"books": books, "frame": self.frame, "peak": self.peak, "counts": asdict(self.counts)}
 
     def restore(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
         """Become what `state` described."""
@@ -247,7 +271,7 @@ class Engine:
             level.restore(part(f"level.{level.spec.name}."))
         self.frame = int(meta["frame"])
         self.peak = int(meta["peak"])
-        self.counts = Counts(**{name: int(value) for name, value in meta["counts"].items()})
+        self.counts = Counts(**meta["counts"])
 
     def close(self) -> None:
         """End the worker threads."""
