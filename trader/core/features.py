@@ -366,6 +366,13 @@ def _advance(
                     regime[t, m, k] = 0
 
 
+def _frozen(values: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous read-only view: numba compiles once more for writable arrays, so there is only one kind."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
+
+
 class FeatureEngine:
     """Features of M markets on K timeframes, fed with blocks of base candles in time order.
 
@@ -413,7 +420,8 @@ class FeatureEngine:
         if block.times[0] <= state["time"][0]:
             raise ValueError(f"block begins at {block.times[0]}, not after {state['time'][0]}")
         _advance(
-            block.times, np.ascontiguousarray(block.candles), block.present, block.stamp_rate, self.base_ms, self._lengths,
+            _frozen(block.times), _frozen(block.candles), _frozen(block.present), _frozen(block.stamp_rate),
+            self.base_ms, self._lengths,
             state["ints"], state["partial"], state["long"], state["short"], state["funding"], state["rows"],
             state["facts"], _WEIGHTS, out.features, out.closed, out.valid, out.atr, out.regime,
         )  # fmt: skip
