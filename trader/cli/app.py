@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import trader
 from trader.cli import configs, db, doctor, runs
 
 app = typer.Typer(
@@ -18,18 +19,8 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(program_version())
+        typer.echo(trader.__version__)
         raise typer.Exit
-
-
-def program_version() -> str:
-    """Version of the installed distribution; `unknown` where the code runs without being installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("nested-trader")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @app.callback()

@@ -15,10 +15,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trader.core.errors import Instrument, UserError
+from trader.core.errors import UserError
 
 if TYPE_CHECKING:
     from trader.core.config import Config
+    from trader.core.types import Instrument
 
 UNIT = 10**8
 """Fees and minimum notionals come in parts of 1e-8."""
@@ -99,9 +100,9 @@ def _line(config: Config, instrument: Instrument, price: float, median: MedianAg
 
 def _markets(config: Config) -> list[tuple[Instrument, float]]:
     """Instruments of the config's feed, each with its first close."""
-    from trader.session.api import open_feed
+    from trader.session.feeds import make_feed
 
-    feed = open_feed(config, config.feed.data)
+    feed = make_feed(config)
     prices: dict[int, float] = {}
     for block in feed.blocks(512):
         for market in range(len(feed.instruments)):

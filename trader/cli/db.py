@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -83,7 +83,7 @@ def _listing(name: str, text: str) -> Callable[..., None]:
         since: Since = None, until: Until = None, limit: Limit = 100, sort: Sort = None, db: options.Database = None,
         as_json: options.Json = False, _quiet: options.Quiet = False,
     ) -> None:  # fmt: skip
-        filters: dict[str, object] = {
+        filters: dict[str, Any] = {
             "symbol": symbol, "agent": agent, "side": side, "since": _time("--since", since),
             "until": _time("--until", until), "limit": limit, "sort": sort,
         }  # fmt: skip
@@ -108,7 +108,7 @@ def _time(option: str, text: str | None) -> int | None:
     return moment
 
 
-def _list(name: str, run: str | None, filters: dict[str, object], db: str | None, *, as_json: bool) -> None:
+def _list(name: str, run: str | None, filters: dict[str, Any], db: str | None, *, as_json: bool) -> None:
     from trader.store import queries
 
     with _opened(db) as store:

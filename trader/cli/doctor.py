@@ -16,6 +16,7 @@ from typing import Annotated, Final
 
 import typer
 
+import trader
 from trader.cli import options
 from trader.cli.output import write_json
 from trader.core.errors import SurroundingsError, UserError
@@ -72,7 +73,7 @@ def _versions() -> list[Finding]:
     python = ".".join(str(part) for part in sys.version_info[:3])
     findings = [
         Finding("python", sys.version_info >= (3, 11), f"{python} ({sys.executable})"),
-        Finding("nested-trader", True, _own_version()),
+        Finding("nested-trader", True, f"{trader.__version__} ({Path(__file__).resolve().parents[2]})"),
     ]
     for name in PACKAGES:
         try:
@@ -80,17 +81,6 @@ def _versions() -> list[Finding]:
         except PackageNotFoundError:
             findings.append(Finding(name, False, "not installed: make setup"))
     return findings
-
-
-def _own_version() -> str:
-    """Version of this program, and where its code lies."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    home = Path(__file__).resolve().parents[2]
-    try:
-        return f"{version('nested-trader')} ({home})"
-    except PackageNotFoundError:
-        return f"not installed, runs from {home}"
 
 
 def _answers(url: str) -> str:
