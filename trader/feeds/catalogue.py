@@ -145,7 +145,9 @@ def _below(path: Path, venue: str, wanted: tuple[str, ...] | None) -> list[Symbo
     venues = sorted({files.venue for files in found})
     if len(venues) > 1:
         if venue not in venues:
-            raise UserError(f"{path}: holds several venues ({', '.join(venues)}) but not {venue}; name one or set exchange.id")
+            raise UserError(
+                f"{path}: holds several venues ({', '.join(venues)}) but not {venue}; name one or set exchange.id"
+            )
         found = [files for files in found if files.venue == venue]
     return found
 

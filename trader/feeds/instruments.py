@@ -100,7 +100,9 @@ def _tiers(path: Path, symbol: str, rows: Any) -> tuple[LeverageTier, ...]:
                 step = Decimal(floor * (rate - last.maintenance_rate)) / SCALE
                 amount = last.maintenance_amount + int(step.to_integral_value(ROUND_CEILING))
             if leverage < 1 or not 0 < rate < SCALE or (tiers and floor <= tiers[-1].notional_floor):
-                raise UserError(f"exchange.tiers: {path}: {symbol}: brackets must ascend, rate in (0, 1), leverage >= 1")
+                raise UserError(
+                    f"exchange.tiers: {path}: {symbol}: brackets must ascend, rate in (0, 1), leverage >= 1"
+                )
             tiers.append(LeverageTier(floor, rate, amount, leverage))
     except (KeyError, TypeError, InvalidOperation, ValueError) as error:
         raise UserError(f"exchange.tiers: {path}: {symbol}: not a list of leverage brackets ({error!r})") from error
