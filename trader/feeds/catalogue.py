@@ -99,9 +99,8 @@ def source_timeframe(files: SymbolFiles, base_ms: int) -> int:
     finer = [length for length in files.candles if length < base_ms and divides(length, base_ms)]
     if not finer:
         have = ", ".join(name(length) for length in sorted(files.candles)) or "none"
-        raise UserError(
-            f"{files.folder}: {files.symbol} has no {name(base_ms)} candles and no finer ones to make them of (has: {have})"
-        )
+        wanted = f"{files.symbol} has no {name(base_ms)} candles and no finer ones to make them of"
+        raise UserError(f"{files.folder}: {wanted} (it has {have})")
     return max(finer)
 
 

@@ -71,8 +71,8 @@ class SyntheticFeed:
     kind = "synthetic"
 
     def __init__(
-        self, *, symbols: tuple[str, ...] | None, base_ms: int, seed: int, quote: str = "USDT", start_ms: int | None = None,
-        end_ms: int | None = None, warmup: int = 0, terms: TradingTerms | None = None,
+        self, *, symbols: tuple[str, ...] | None, base_ms: int, seed: int, quote: str = "USDT",
+        start_ms: int | None = None, end_ms: int | None = None, warmup: int = 0, terms: TradingTerms | None = None,
     ) -> None:  # fmt: skip
         wanted = DEFAULT_SYMBOLS if symbols is None else symbols
         self.symbols: tuple[str, ...] = tuple(sorted({canonical_symbol(symbol) for symbol in wanted}))

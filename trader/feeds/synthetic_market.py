@@ -2,9 +2,9 @@
 
 Per frame: a market-wide regime (bull, bear, range, volatile) that switches with a fixed hazard; a variance per market
 that follows GARCH(1, 1) (Bollerslev 1986); a return made of a common and an own Student-t shock with 4 degrees of
-freedom (variance 1 after scaling), a drift by regime and, in a range, a pull back to a slow average; inside the candle a
-bridge of twelve steps from open to close, whose extremes are high and low; volume with an intraday shape that grows with
-the move; funding every eight hours that follows the distance from the slow average.
+freedom (variance 1 after scaling), a drift by regime and, in a range, a pull back to a slow average; inside the candle
+a bridge of twelve steps from open to close, whose extremes are high and low; volume with an intraday shape that grows
+with the move; funding every eight hours that follows the distance from the slow average.
 
 Every random number is a hash of (seed, frame, market, purpose), so frame n depends on (seed, n) and nothing else. Only
 additions, multiplications, divisions and square roots: the same bits on every processor (Student-t with 4 degrees of
@@ -25,7 +25,7 @@ from trader.core.timeframes import DAY_MS, HOUR_MS
 
 PRICE, VARIANCE, AVERAGE = range(3)
 TICKS, PER_UNIT, SIGMA, BETA, VOLUME_HOUR, LOTS = range(6)
-"""Columns of the parameters [M, 6]: first price in ticks, ticks of one unit of price, standard deviation of an hour's return,
+"""Columns of the parameters [M, 6]: first price in ticks, ticks in one unit of price, deviation of an hour's return,
 weight of the common shock, volume of an ordinary hour in the base currency, lots of one base unit."""
 
 FUNDING_MS: Final = 8 * HOUR_MS
