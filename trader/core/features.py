@@ -256,8 +256,8 @@ def _take_in(candle: Any, ints: Any, long: Any, short: Any) -> None:
     _push(short[_TYPICAL], short_at, typical)
     _push(short[_VOLUME], short_at, volume)
     _push(short[_RETURN], short_at, last / previous - 1.0)
-    _push(short[_SIGNED], short_at, signed_amount(volume, last - previous))
-    _push(short[_FLOW], short_at, signed_amount(typical * volume, typical - previous_typical))
+    _push(short[_SIGNED], short_at, signed_amount(volume, last, previous))
+    _push(short[_FLOW], short_at, signed_amount(typical * volume, typical, previous_typical))
     ints[_LONG_AT] = (at + 1) % TAPS
     ints[_SHORT_AT] = (short_at + 1) % _SHORT
     ints[_COUNT] += 1

@@ -184,11 +184,11 @@ def commodity_channel(typical: Floats) -> float:
 
 
 @njit(cache=True, nogil=True)
-def signed_amount(amount: float, change: float) -> float:
-    """The amount with the sign of a price change; 0 if there was none."""
-    if change > 0.0:
-        return amount
-    return -amount if change < 0.0 else 0.0
+def signed_amount(amount: float, now: float, before: float) -> float:
+    """The amount with the sign of a price change; 0 if there was none but rounding (typical prices are thirds)."""
+    if abs(now - before) <= RELATIVE_ZERO * abs(before):
+        return 0.0
+    return amount if now > before else -amount
 
 
 @njit(cache=True, nogil=True)
@@ -370,7 +370,7 @@ def mfi(high: Floats, low: Floats, close: Floats, volume: Floats, n: int = 14) -
     flow = np.zeros(len(close))
     out = np.full(len(close), np.nan)
     for i in range(1, len(close)):
-        flow[i] = signed_amount(typical[i] * volume[i], typical[i] - typical[i - 1])
+        flow[i] = signed_amount(typical[i] * volume[i], typical[i], typical[i - 1])
         if i >= n:
             out[i] = money_flow(flow[i - n + 1 : i + 1])
     return out
