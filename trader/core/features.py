@@ -63,6 +63,9 @@ FEATURES: Final[tuple[str, ...]] = (
 WARMUP: Final = 360
 """Closed candles of a timeframe after which its features are valid: the longest window is TAPS + 1 candles."""
 
+STAMPS_MS: Final = DAY_MS
+"""Three funding stamps of eight hours: what the funding features look back on, whatever the timeframe."""
+
 BOUND: Final = 8.0
 """Features are clipped to [-BOUND, BOUND]."""
 
@@ -109,7 +112,7 @@ class FeatureBlock:
 
 @njit(cache=True, nogil=True)
 def _ratio(value: float, scale: float, level: float) -> float:
-    """value / scale, 0 where the scale is only rounding against its level."""
+    """Value / scale, 0 where the scale is only rounding against its level."""
     return value / scale if scale > RELATIVE_ZERO * level else 0.0
 
 
@@ -130,8 +133,8 @@ def _triangle(phase: float) -> float:
 def _extremes(window: Any, sign: float, out: Any) -> None:
     """Largest sign * value of the nested windows that stochastic, Williams %R and the channels need, in one pass.
 
-    out [6]: the last 14 candles, the 14 before the last one, the 14 before the last two, the last 28, and the 20 and the
-    55 before the last one. All of them contain candles -14 to -3, most of them each other.
+    out [6]: the last 14 candles, the 14 before the last one, the 14 before the last two, the last 28, and the 20 and
+    the 55 before the last one. All of them contain candles -14 to -3, most of them each other.
     """
     n = len(window)
     common = sign * window[n - 3]
@@ -139,9 +142,9 @@ def _extremes(window: Any, sign: float, out: Any) -> None:
         common = max(common, sign * window[i])
     one, two = sign * window[n - 1], sign * window[n - 2]
     fifteen = sign * window[n - 15]
-    out[0] = max(common, max(one, two))
-    out[1] = max(common, max(two, fifteen))
-    out[2] = max(common, max(fifteen, sign * window[n - 16]))
+    out[0] = max(common, one, two)
+    out[1] = max(common, two, fifteen)
+    out[2] = max(common, fifteen, sign * window[n - 16])
     best = max(out[2], two)
     for i in range(n - 21, n - 16):
         best = max(best, sign * window[i])
@@ -253,8 +256,8 @@ def _take_in(candle: Any, ints: Any, long: Any, short: Any) -> None:
     _push(short[_TYPICAL], short_at, typical)
     _push(short[_VOLUME], short_at, volume)
     _push(short[_RETURN], short_at, last / previous - 1.0)
-    _push(short[_SIGNED], short_at, signed_amount(volume, last - previous))
-    _push(short[_FLOW], short_at, signed_amount(typical * volume, typical - previous_typical))
+    _push(short[_SIGNED], short_at, signed_amount(volume, last, previous))
+    _push(short[_FLOW], short_at, signed_amount(typical * volume, typical, previous_typical))
     ints[_LONG_AT] = (at + 1) % TAPS
     ints[_SHORT_AT] = (short_at + 1) % _SHORT
     ints[_COUNT] += 1
@@ -262,8 +265,8 @@ def _take_in(candle: Any, ints: Any, long: Any, short: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _describe(
-    candle: Any, close_ms: int, length_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any, scratch: Any,
-    row: Any,
+    candle: Any, close_ms: int, length_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any,
+    scratch: Any, row: Any,
 ) -> tuple[float, int]:  # fmt: skip
     """Fill `row` [F] for the candle just taken in; returns its ATR and regime."""
     at, end = ints[_LONG_AT], ints[_SHORT_AT] + _SHORT
@@ -291,8 +294,8 @@ def _describe(
 
 @njit(cache=True, nogil=True)
 def _close_bucket(
-    partial: Any, length_ms: int, offset_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any, scratch: Any,
-    row: Any, facts: Any,
+    partial: Any, length_ms: int, offset_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any,
+    scratch: Any, row: Any, facts: Any,
 ) -> bool:  # fmt: skip
     """Close the open bucket of one market and timeframe; True if it counted."""
     bucket = ints[_BUCKET]
@@ -310,13 +313,13 @@ def _close_bucket(
 
 @njit(cache=True, nogil=True)
 def _step(
-    time_ms: int, candle: Any, base_ms: int, length_ms: int, offset_ms: int, partial: Any, ints: Any, long: Any, short: Any,
-    funding: Any, weights: Any, scratch: Any, row: Any, facts: Any,
+    time_ms: int, candle: Any, base_ms: int, length_ms: int, offset_ms: int, partial: Any, ints: Any, long: Any,
+    short: Any, funding: Any, weights: Any, scratch: Any, row: Any, facts: Any,
 ) -> bool:  # fmt: skip
     """One base candle of one market, for one timeframe; True if a candle of the timeframe closed."""
     bucket = bucket_of(time_ms, length_ms, offset_ms)
     closed = False
-    if ints[_BUCKET] != _NONE and ints[_BUCKET] != bucket:  # noqa: PLR1714 - a tuple would be built for every candle
+    if ints[_BUCKET] != _NONE and ints[_BUCKET] != bucket:
         closed = _close_bucket(partial, length_ms, offset_ms, ints, long, short, funding, weights, scratch, row, facts)
     if ints[_LAST] != _NONE and bucket > ints[_LAST] + 1:
         ints[_COUNT] = 0
@@ -364,6 +367,16 @@ def _advance(
                         features[t, m, k, f] = np.nan
                     atr[t, m, k] = np.nan
                     regime[t, m, k] = 0
+
+
+def warmup_frames(base_ms: int, timeframes_ms: tuple[int, ...]) -> int:
+    """Base candles of history after which every feature of every timeframe is valid and depends on nothing older.
+
+    WARMUP candles of the longest timeframe, and at least a day, for the funding stamps; one candle more than either, so
+    that a history may begin in the middle of a bucket.
+    """
+    longest = max(timeframes_ms)
+    return -(-max((WARMUP + 1) * longest, STAMPS_MS + base_ms) // base_ms)
 
 
 def _frozen(values: NDArray[Any]) -> NDArray[Any]:

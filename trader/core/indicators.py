@@ -5,12 +5,12 @@ the window functions on its rings; the array functions (the bottom half) call th
 NaN where the window is not full yet, as TA-Lib does.
 
 Exponential averages have no end. The engine must not depend on when its history began, so there they are what they
-numerically are anyway: a weighted sum over the last `TAPS` candles, with weights (1 - k)^age that add up to one. What is
-cut off weighs (25/27)^352 = 1.7e-12 for the slowest average (EMA 26) and 4.7e-12 for Wilder's 14. `ema` and the other
-array functions are the textbook recursions with TA-Lib's starting values.
+numerically are anyway: a weighted sum over the last `TAPS` candles, with weights (1 - k)^age that add up to one. What
+is cut off weighs (25/27)^352 = 1.7e-12 for the slowest average (EMA 26) and 4.7e-12 for Wilder's 14. `ema` and the
+other array functions are the textbook recursions with TA-Lib's starting values.
 
-Sources: J. W. Wilder, New Concepts in Technical Trading Systems (1978): ATR, RSI. D. Lambert, Commodities, Oct 1980: CCI.
-G. Lane: stochastic. L. Williams: %R. G. Appel: MACD. J. Bollinger: bands. Definitions and warm-up as in TA-Lib 0.6.
+Sources: J. W. Wilder, New Concepts in Technical Trading Systems (1978): ATR, RSI. D. Lambert, Commodities, Oct 1980:
+CCI. G. Lane: stochastic. L. Williams: %R. G. Appel: MACD. J. Bollinger: bands. Definitions and warm-up as in TA-Lib.
 No fastmath: every sum has one fixed order, so the same window gives the same bits everywhere.
 """
 
@@ -90,7 +90,8 @@ def weighted_sum(weights: Floats, window: Floats, lanes: Floats) -> float:
         lanes[j] += lanes[j + 16]
     for j in range(8):
         lanes[j] += lanes[j + 8]
-    return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
+    total: float = ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -183,11 +184,11 @@ def commodity_channel(typical: Floats) -> float:
 
 
 @njit(cache=True, nogil=True)
-def signed_amount(amount: float, change: float) -> float:
-    """The amount with the sign of a price change; 0 if there was none."""
-    if change > 0.0:
-        return amount
-    return -amount if change < 0.0 else 0.0
+def signed_amount(amount: float, now: float, before: float) -> float:
+    """The amount with the sign of a price change; 0 if there was none but rounding (typical prices are thirds)."""
+    if abs(now - before) <= RELATIVE_ZERO * abs(before):
+        return 0.0
+    return amount if now > before else -amount
 
 
 @njit(cache=True, nogil=True)
@@ -216,7 +217,7 @@ def strength(up: float, down: float) -> float:
 @njit(cache=True, nogil=True)
 def true_range(high: float, low: float, previous_close: float) -> float:
     """Wilder's true range."""
-    return max(high - low, max(abs(high - previous_close), abs(low - previous_close)))
+    return max(high - low, abs(high - previous_close), abs(low - previous_close))
 
 
 # --- over whole arrays -----------------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ def mfi(high: Floats, low: Floats, close: Floats, volume: Floats, n: int = 14) -
     flow = np.zeros(len(close))
     out = np.full(len(close), np.nan)
     for i in range(1, len(close)):
-        flow[i] = signed_amount(typical[i] * volume[i], typical[i] - typical[i - 1])
+        flow[i] = signed_amount(typical[i] * volume[i], typical[i], typical[i - 1])
         if i >= n:
             out[i] = money_flow(flow[i - n + 1 : i + 1])
     return out

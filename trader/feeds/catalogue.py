@@ -99,9 +99,8 @@ def source_timeframe(files: SymbolFiles, base_ms: int) -> int:
     finer = [length for length in files.candles if length < base_ms and divides(length, base_ms)]
     if not finer:
         have = ", ".join(name(length) for length in sorted(files.candles)) or "none"
-        raise UserError(
-            f"{files.folder}: {files.symbol} has no {name(base_ms)} candles and no finer ones to make them of (has: {have})"
-        )
+        wanted = f"{files.symbol} has no {name(base_ms)} candles and no finer ones to make them of"
+        raise UserError(f"{files.folder}: {wanted} (it has {have})")
     return max(finer)
 
 
@@ -145,7 +144,9 @@ def _below(path: Path, venue: str, wanted: tuple[str, ...] | None) -> list[Symbo
     venues = sorted({files.venue for files in found})
     if len(venues) > 1:
         if venue not in venues:
-            raise UserError(f"{path}: holds several venues ({', '.join(venues)}) but not {venue}; name one or set exchange.id")
+            raise UserError(
+                f"{path}: holds several venues ({', '.join(venues)}) but not {venue}; name one or set exchange.id"
+            )
         found = [files for files in found if files.venue == venue]
     return found
 

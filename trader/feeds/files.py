@@ -109,9 +109,7 @@ def _read_csv(path: Path, wanted: tuple[str, ...]) -> Any:
     import pyarrow as pa
 
     types = dict.fromkeys(("ts", *wanted), pa.string())
-    return csv.read_csv(
-        path, convert_options=csv.ConvertOptions(column_types=types, include_columns=["ts", *wanted])
-    )
+    return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types, include_columns=["ts", *wanted]))
 
 
 def _require_columns(path: Path, names: list[str], wanted: tuple[str, ...]) -> None:

@@ -2,8 +2,8 @@
 
 Exchanges stamp funding a millisecond or two beside the full hour. A stamp belongs to the base candle whose open is
 nearest within five seconds; where there is none (longer candles, a hole) to the first candle at or after it, because
-that is the first moment at which this session can pay. Several stamps on one candle add up. The mark price of a stamp is
-the open of the mark candle at that moment, from the finest mark file that has one, else NaN.
+that is the first moment at which this session can pay. Several stamps on one candle add up. The mark price of a stamp
+is the open of the mark candle at that moment, from the finest mark file that has one, else NaN.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 An unknown instrument gets tick and lot 1e-8: never steps guessed from its candles, that would look ahead. Perpetuals
 take their leverage brackets from a file in ccxt's unified form (`fetch_leverage_tiers`: symbol to a list of
-`{minNotional, maintenanceMarginRate, maxLeverage}`, plain or gzipped JSON), else one bracket for all sizes. Amounts of a
-bracket follow from continuity of the maintenance margin: amount_k = amount_(k-1) + floor_k * (rate_k - rate_(k-1)).
+`{minNotional, maintenanceMarginRate, maxLeverage}`, plain or gzipped JSON), else one bracket for all sizes. Amounts of
+a bracket follow from continuity of the maintenance margin: amount_k = amount_(k-1) + floor_k * (rate_k - rate_(k-1)).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SWAP_TAKER: Final = 0.0005
 
 @dataclass(frozen=True, slots=True)
 class TradingTerms:
-    """What the config says about trading: market type, fees as fractions (None: the default of that type), tiers file."""
+    """What the config says of trading: market type, fees as fractions (None: the default of that type), tiers file."""
 
     market_type: str = "spot"
     maker: float | None = None
@@ -100,7 +100,9 @@ def _tiers(path: Path, symbol: str, rows: Any) -> tuple[LeverageTier, ...]:
                 step = Decimal(floor * (rate - last.maintenance_rate)) / SCALE
                 amount = last.maintenance_amount + int(step.to_integral_value(ROUND_CEILING))
             if leverage < 1 or not 0 < rate < SCALE or (tiers and floor <= tiers[-1].notional_floor):
-                raise UserError(f"exchange.tiers: {path}: {symbol}: brackets must ascend, rate in (0, 1), leverage >= 1")
+                raise UserError(
+                    f"exchange.tiers: {path}: {symbol}: brackets must ascend, rate in (0, 1), leverage >= 1"
+                )
             tiers.append(LeverageTier(floor, rate, amount, leverage))
     except (KeyError, TypeError, InvalidOperation, ValueError) as error:
         raise UserError(f"exchange.tiers: {path}: {symbol}: not a list of leverage brackets ({error!r})") from error

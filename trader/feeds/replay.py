@@ -39,7 +39,7 @@ class _Gap:
 
 @dataclass(frozen=True, slots=True)
 class _Market:
-    """One symbol's history between start (less warm-up) and end: times [T], values [T, 5], rates and marks [T] or None."""
+    """One symbol's history from start (less warm-up) to end: times [T], values [T, 5], rates and marks [T] or None."""
 
     symbol: str
     source_ms: int
@@ -192,9 +192,8 @@ def _load(files: SymbolFiles, base_ms: int, perpetual: bool) -> _Market:
     if perpetual and files.funding is not None and len(times):
         mark_candles = [_join_pieces(files.marks[length], length) for length in sorted(files.marks)]
         rates, marks = join(times, read_stamps(files.funding), mark_candles)
-    return _Market(
-        files.symbol, source_ms, tuple(files.candles[source_ms]), times, values, rates, marks, _gaps(candles.times, source_ms)
-    )  # fmt: skip
+    gaps = _gaps(candles.times, source_ms)
+    return _Market(files.symbol, source_ms, tuple(files.candles[source_ms]), times, values, rates, marks, gaps)
 
 
 def _join_pieces(paths: list[Path], length_ms: int) -> Candles:

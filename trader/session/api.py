@@ -22,6 +22,7 @@ from trader.core.config import Config, canonical_json, config_hash, from_json
 from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
+from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine
 from trader.session.feeds import make_feed
 from trader.session.grants import RULES
@@ -160,6 +161,7 @@ class _Session:
 
     def drive(self, feed: Feed) -> Summary:
         """Take in what the feed has after the last frame taken in, to the end, and tell what came of it."""
+        compile_kernels()
         started = wall.seconds()
         self._total = feed.describe().get("frames")
         after = self.engine.counts.last_ms if self.engine.counts.taken else None
