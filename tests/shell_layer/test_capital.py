@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from agents.decisions import order_quantity
 from trader.__main__ import main
-from trader.broker.market import ExchangeRules, market_vector
+from trader.broker.market import ExchangeRules
 from trader.cli.capital import CapitalLine, MedianAgent, median_agent, smallest_capital
 from trader.core import config as configs
 from trader.core.types import Instrument, UserError
@@ -21,35 +20,31 @@ PERPETUAL = Instrument(
 
 
 @pytest.mark.parametrize("price", [50_000.0, 1_000.0, 3.0])
-@pytest.mark.parametrize("perpetual", [True, False])
-def test_it_is_where_the_agents_own_sizing_reaches_the_minimum(price, perpetual):
-    """Just above the figure the kernel's sizing buys at least the minimum, a few per cent below it does not."""
+@pytest.mark.parametrize(("leverage", "perpetual"), [(4.0, True), (1.0, True), (4.0, False)])
+def test_it_is_the_capital_the_minimum_needs(price, leverage, perpetual):
+    """By hand: margin and taker fee of the smallest order, as the share that is staked of one of the equal grants.
+
+    The minimum is 0.002 coins or 5 USDT's worth, in whole lots of 0.001. Agents size at a price that is a little worse
+    than the close, so the figure lies up to half a per cent above this one and never below it.
+    """
+    lots = max(2, -(-5_000 // int(price)))
+    notional = lots * 0.001 * price
+    margin = notional / (leverage if perpetual else 1.0)
+    by_hand = (margin + notional * 0.0005) / 0.07 * 200 / (1 - 0.25)
     instrument = replace(PERPETUAL, perpetual=perpetual)
-    median = MedianAgent(stake=0.07, leverage=4.0)
-    agents, reserve = 200, 0.25
-    lot_margin = price / 1000 * (0.25 if perpetual else 1.0) + price / 1000 * 0.0005
-    smallest = smallest_capital(instrument, price, agents, reserve, median)
-    market = market_vector(instrument, ExchangeRules())
-    lots = max(2, -(-5_000 // int(price)))  # 0.002 coins, or 5 USDT's worth, in lots of 0.001
-
-    def bought(capital: float) -> int:
-        budget = int(capital * (1 - reserve) / agents * median.stake * 1e8)
-        return order_quantity(budget, 400 if perpetual else 100, int(price * 10_000), market) // 1000
-
-    assert bought(smallest * 0.99) < lots
-    # orders are whole lots: at most one lot more is needed
-    assert bought(smallest + agents / (1 - reserve) * lot_margin / median.stake) >= lots
+    found = smallest_capital(instrument, price, 200, 0.25, MedianAgent(stake=0.07, leverage=leverage), ExchangeRules())
+    assert by_hand <= found <= by_hand * 1.005
 
 
 def test_it_grows_with_agents_and_reserve():
-    median = MedianAgent(0.1, 5.0)
-    once = smallest_capital(PERPETUAL, 50_000, 100, 0.0, median)
-    assert smallest_capital(PERPETUAL, 50_000, 200, 0.0, median) == pytest.approx(2 * once)
-    assert smallest_capital(PERPETUAL, 50_000, 100, 0.5, median) == pytest.approx(2 * once)
-    # 0.002 BTC at 50,000 are 100 USDT: 20 of margin and 0.05 of fee, a tenth of a grant, 100 agents
-    assert once == pytest.approx((100 / 5 + 100 * 0.0005) / 0.1 * 100)
+    median, rules = MedianAgent(0.1, 5.0), ExchangeRules()
+    once = smallest_capital(PERPETUAL, 50_000, 100, 0.0, median, rules)
+    assert smallest_capital(PERPETUAL, 50_000, 200, 0.0, median, rules) == pytest.approx(2 * once, rel=1e-6)
+    assert smallest_capital(PERPETUAL, 50_000, 100, 0.5, median, rules) == pytest.approx(2 * once, rel=1e-6)
     with pytest.raises(UserError, match=r"pool\.reserve"):
-        smallest_capital(PERPETUAL, 50_000, 100, 1.0, median)
+        smallest_capital(PERPETUAL, 50_000, 100, 1.0, median, rules)
+    with pytest.raises(UserError, match="no capital is enough"):
+        smallest_capital(replace(PERPETUAL, minimum_notional=2**61), 50_000, 10**6, 0.0, median, rules)
 
 
 def test_the_median_agent_lies_within_its_genes():
