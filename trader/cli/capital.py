@@ -2,9 +2,9 @@
 
 The median agent has the genome in the middle of every range and decides at its own confidence threshold. From a grant G
 it puts G × size × (1 − s + s × c) at risk (c: confidence, s: how far size follows it) with a leverage between 1 and its
-cap, likewise by confidence. A grant is the capital less the reserve, divided by the number of agents. The quantity comes
-from the sizing that sessions use (`agents.decisions.order_quantity`), and the capital is found by bisection, so the
-figure cannot drift away from what agents do.
+cap, likewise by confidence. A grant is the capital less the reserve, divided by the number of agents. The quantity
+comes from the sizing that sessions use (`agents.decisions.order_quantity`), and the capital is found by bisection, so
+the figure cannot drift away from what agents do.
 """
 
 from __future__ import annotations
