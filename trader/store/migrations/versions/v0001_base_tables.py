@@ -5,7 +5,7 @@ Columns as words: `*` primary key, `:text` and `:float` (else a 64-bit integer),
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import op
@@ -73,9 +73,9 @@ INDEXES: Final = (
 )
 
 
-def _column(word: str, table: str) -> sa.Column[object]:
+def _column(word: str, table: str) -> sa.Column[Any]:
     name, _, kind = word.strip("*?").partition(":")
-    types: dict[str, sa.types.TypeEngine[object]] = {"text": sa.Text(), "float": sa.Double(), "": sa.BigInteger()}
+    types: dict[str, sa.types.TypeEngine[Any]] = {"text": sa.Text(), "float": sa.Double(), "": sa.BigInteger()}
     if table == "run" and name == "run":
         return sa.Column(name, sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
     key = word.startswith("*")
