@@ -7,23 +7,16 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import trader as trader_package
+from tests.shell_layer.shell_support import ROOT, trader
 from trader.__main__ import main
 from trader.cli import guard
 from trader.core.types import SurroundingsError, UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "pandas", "sqlalchemy", "alembic", "numba", "ccxt", "pyarrow", "gymnasium", "river", "numpy", "rich")
-
-
-def trader(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment}
-    command = [sys.executable, "-m", "trader", *words]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_help_names_every_command(capsys):
@@ -44,7 +37,7 @@ def test_help_comes_within_half_a_second():
     best = 9.0
     for _ in range(5):
         start = time.perf_counter()
-        assert trader("--help").returncode == 0
+        assert trader("--help", cwd=ROOT).returncode == 0
         best = min(best, time.perf_counter() - start)
     print(f"trader --help: {best:.2f} s (promised 0.5)")
     assert best <= 0.5
