@@ -33,7 +33,7 @@ def block_of(times, candles, present=None, rates=None):
     )
 
 
-def gapped_block(seed, frames=1600, markets=2, base_ms=900_000, holes=6, longest=12, first=0):
+def gapped_block(seed, frames=2500, markets=2, base_ms=900_000, holes=3, longest=12, first=0):
     """A block with holes of random places and lengths in every market; frames in which no market is present are gone."""
     rng = np.random.default_rng(seed)
     times = START_MS + (first + np.arange(frames)) * base_ms
