@@ -181,7 +181,7 @@ def _momentum(close: Any, typical: Any, gain: float, loss: float, top: Any, bott
     for back in range(3):
         smooth += position_in_range(close[len(close) - 1 - back], -bottom[back], top[back])
     row[11] = 4.0 * smooth / 3.0 - 2.0
-    row[12] = commodity_channel(typical[-20:]) / 100.0
+    row[12] = commodity_channel(typical) / 100.0
     row[13] = 4.0 * position_in_range(close[-1], -bottom[3], top[3]) - 2.0
 
 
@@ -213,10 +213,10 @@ def _shape_and_channel(candle: Any, atr: float, top: Any, bottom: Any, row: Any)
 @njit(cache=True, nogil=True)
 def _volume(volume: Any, signed: Any, flow: Any, row: Any) -> None:
     """Columns 22 to 24: volume against its mean, on-balance volume over 20 candles, money flow."""
-    average = mean(volume[-20:])
+    average = mean(volume)
     row[22] = _contrast(volume[-1], average)
-    row[23] = 2.0 * _ratio(mean(signed[-20:]), average, 0.0)
-    row[24] = (money_flow(flow[-14:]) - 50.0) / 25.0
+    row[23] = 2.0 * _ratio(mean(signed), average, 0.0)
+    row[24] = (money_flow(flow) - 50.0) / 25.0
 
 
 @njit(cache=True, nogil=True)
@@ -285,7 +285,7 @@ def _describe(
     _momentum(close, short[_TYPICAL][end - 20 : end], gain, loss, top, bottom, row)
     _volatility(close, atr, sigma, recent, math.sqrt(length_ms / HOUR_MS), row)
     _shape_and_channel(candle, atr, top, bottom, row)
-    _volume(short[_VOLUME][end - 20 : end], short[_SIGNED][end - 20 : end], short[_FLOW][end - 20 : end], row)
+    _volume(short[_VOLUME][end - 20 : end], short[_SIGNED][end - 20 : end], short[_FLOW][end - 14 : end], row)
     _clock_and_funding(close_ms, funding, row)
     for i in range(_F):
         row[i] = min(max(row[i], -BOUND), BOUND)

@@ -23,7 +23,7 @@ from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
 from trader.session.compiling import compile_kernels
-from trader.session.engine import Engine
+from trader.session.engine import Engine, archetypes_of, market_vectors
 from trader.session.feeds import make_feed
 from trader.session.grants import RULES
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "StopFlag", "Summary", "Verification", "resume_session", "run_session", "verify_run"]
 
-BLOCK_FRAMES: Final = 1024
+BLOCK_FRAMES: Final = 512
 """Frames read and committed at once in a replay; a longer block saves nothing (docs/benchmarks.md)."""
 
 Report = Callable[[Progress], None] | None
@@ -69,6 +69,8 @@ def run_session(
         config = config.model_copy(update={"feed": config.feed.model_copy(update={"data": tuple(data)})})
     feed = make_feed(config)
     try:
+        archetypes_of(config)
+        market_vectors(config, feed.instruments)
         store = open_store(url, create=True)
         try:
             run = store.create_run(_header(config, feed))

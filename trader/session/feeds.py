@@ -72,5 +72,9 @@ def _synthetic(config: Config) -> Feed:
         symbols=config.feed.symbols,
         base_ms=milliseconds(config.feed.base_timeframe),
         seed=config.session.seed,
+        quote=config.pool.currency,
+        start_ms=config.feed.start,
+        end_ms=config.feed.end,
+        terms=_terms(config),
         warmup=warmup_candles(config),
     )
