@@ -44,17 +44,17 @@ def cull(ranking: Floats, share: float) -> NDArray[np.bool_]:
 
 
 def tournament(
-    seed: int, generation: int, children: Integers, fitness: Floats, candidates: list[Integers], size: int, place: int
-) -> Integers:
-    """For each child, the fittest of `size` draws from its own list of candidates (row numbers)."""
-    winners = np.empty(len(children), np.int64)
-    for i, child in enumerate(children.tolist()):
-        pool = candidates[i]
-        draws = pool[
-            rng.integers(seed, Stream.SELECTION, generation, child, place * size + np.arange(size), len(pool))
-        ]
-        winners[i] = draws[np.argmax(fitness[draws])]
-    return winners
+    seed: int, generation: int, children: Integers, fitness: Floats, candidates: Integers, starts: Integers,
+    counts: Integers, size: int, place: int,
+) -> Integers:  # fmt: skip
+    """For each child, the fittest of `size` draws from its own stretch of `candidates` (row numbers).
+
+    starts, counts: int64 [C], where each child's stretch begins and how long it is; place: which of its parents.
+    """
+    numbers = place * size + np.arange(size)
+    draws = rng.uniform(seed, Stream.SELECTION, generation, children[:, None], numbers[None, :])
+    rows = candidates[starts[:, None] + (draws * counts[:, None]).astype(np.int64)]
+    return rows[np.arange(len(children)), np.argmax(fitness[rows], axis=1)]
 
 
 def crossover(seed: int, generation: int, children: Integers, first: Floats, second: Floats) -> Floats:
@@ -86,15 +86,20 @@ def breed(
     """`count` children of the rows with finite fitness, as newborn rows. Habitat and archetype come from parent a."""
     children = np.arange(next_agent, next_agent + count, dtype=np.int64)
     able = np.flatnonzero(np.isfinite(fitness))
-    first = tournament(seed, generation, children, fitness, [able] * count, tournament_size, 0)
-    by_archetype = {kind: able[roster.archetype[able] == kind] for kind in np.unique(roster.archetype[able]).tolist()}
-    mates = [by_archetype[int(roster.archetype[row])] for row in first.tolist()]
-    second = tournament(seed, generation, children, fitness, mates, tournament_size, 1)
+    by_kind = able[np.argsort(roster.archetype[able], kind="stable")]
+    kinds = roster.archetype[by_kind]
+    zeros = np.zeros(count, np.int64)
+    first = tournament(
+        seed, generation, children, fitness, by_kind, zeros, zeros + len(by_kind), tournament_size, 0
+    )
+    starts = np.searchsorted(kinds, roster.archetype[first])
+    counts = np.searchsorted(kinds, roster.archetype[first], side="right") - starts
+    second = tournament(seed, generation, children, fitness, by_kind, starts, counts, tournament_size, 1)
     crossed = rng.uniform(seed, Stream.CROSSOVER, generation, children, len(genome.GROUPS)) < CROSSOVER_SHARE
     units = genome.to_unit(roster.genomes)
     mixed = crossover(seed, generation, children, units[first], units[second])
     child_units = mutate(seed, generation, children, np.where(crossed[:, None], mixed, units[first]))
-    genomes = genome.from_unit(child_units)
+    genomes = genome.settle(genome.from_unit(child_units))
     migrates = rng.uniform(seed, Stream.HABITAT, generation, children, 0) < MIGRATION_SHARE
     market = np.where(
         migrates, rng.integers(seed, Stream.HABITAT, generation, children, 1, markets), roster.market[first]

@@ -88,6 +88,10 @@ FIRST_WEIGHT: Final = len(_TRADING)
 LOW: Final = np.array([gene.low for gene in GENES])
 HIGH: Final = np.array([gene.high for gene in GENES])
 IS_LOG: Final = np.array([gene.scale is Scale.LOG for gene in GENES])
+NAMES: Final = tuple(gene.name for gene in GENES)
+DECIMALS: Final = 6
+"""Genes are kept to this many decimals."""
+IS_INTEGER: Final = np.array([gene.scale is Scale.INTEGER for gene in GENES])
 IS_CATEGORY: Final = np.array([gene.scale is Scale.CATEGORY for gene in GENES])
 GROUPS: Final = tuple(dict.fromkeys(gene.group for gene in GENES if gene.scale is not Scale.CATEGORY))
 GROUP_OF: Final = np.array([GROUPS.index(gene.group) if gene.group in GROUPS else -1 for gene in GENES])
@@ -126,14 +130,14 @@ def median_genome() -> Genomes:
     return from_unit(np.full((1, len(GENES)), 0.5))[0]
 
 
+def settle(genomes: Genomes) -> Genomes:
+    """Genomes as they are stored and used: 6 decimals, integer genes whole. What the database shows is what trades."""
+    return np.asarray(np.where(IS_INTEGER, np.rint(genomes), np.clip(np.round(genomes, DECIMALS), LOW, HIGH)))
+
+
 def as_dict(genome: Genomes, symbol: str, timeframe: str) -> dict[str, float | str]:
-    """A genome by name, for people and for the database; values rounded to 9 significant digits."""
-    values: dict[str, float | str] = {}
-    for gene, value in zip(GENES, genome, strict=True):
-        if gene.scale is Scale.INTEGER:
-            values[gene.name] = float(round(value))
-        else:
-            values[gene.name] = float(f"{value:.9g}")
+    """A settled genome by name, for people and for the database."""
+    values: dict[str, float | str] = dict(zip(NAMES, genome.tolist(), strict=True))
     values["symbol"] = symbol
     values["timeframe"] = timeframe
     return values

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents import genome
 from agents import layout as at
-from agents.decisions import queue_exit, set_equity, set_triggers
+from agents.decisions import queue_exit, refresh_rows
 from agents.market_agents import MarketAgents, pack
 from trader.core import rng
 from trader.core.rng import Stream
@@ -71,9 +71,8 @@ def founders(
     its share of the population; `archetypes` are the numbers of those in use.
     """
     agent = np.arange(size, dtype=np.int64)
-    genomes = genome.from_unit(
-        rng.uniform(seed, Stream.FOUNDER, 0, agent[:, None], np.arange(len(genome.GENES))[None, :])
-    )
+    units = rng.uniform(seed, Stream.FOUNDER, 0, agent[:, None], np.arange(len(genome.GENES))[None, :])
+    genomes = genome.settle(genome.from_unit(units))
     cells = markets * timeframes * len(archetypes)
     cell = np.argsort(rng.uniform(seed, Stream.HABITAT, 0, np.arange(cells), 0), kind="stable")[agent % cells]
     market, rest = np.divmod(cell, timeframes * len(archetypes))
@@ -187,9 +186,8 @@ class Population:
     def refresh(self, m: int, rows: NDArray[np.int64] | None = None) -> None:
         """Recompute triggers and running equity of a market's agents after something outside the kernel changed them."""
         market = self.markets[m]
-        for row in range(len(market)) if rows is None else rows.tolist():
-            set_triggers(market.state, market.habits, market.triggers, market.watch, row, self.rules[m])
-            set_equity(market.state, market.triggers, row, self.rules[m])
+        chosen = np.arange(len(market)) if rows is None else rows.astype(np.int64)
+        refresh_rows(market.state, market.habits, market.triggers, market.watch, chosen, self.rules[m])
 
     def pay(self, amounts: Integers) -> None:
         """Add grants (> 0) and recalls (< 0), 1e-8, int64 [N] in roster order; neither is a result of trading."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trader.core.config import Config
 
+_AMOUNT = re.compile(r"-?\d+\.\d{8}")
 MARKETS = {
     "synthetic": "a made-up market: no price here was ever traded",
     "replay": "history from files; its holes stay holes",
@@ -36,7 +38,7 @@ def _result(summary: Mapping[str, Any], config: Config | None) -> list[str]:
     rows = (
         ("equity", f"{start:,.2f} -> {end:,.2f} {currency} ({change:+.2%}), {fall}"),
         ("trades", f"{summary['trades']:,} closed; {summary['orders']:,} orders, {summary['decisions']:,} decisions"),
-        ("population", f"{summary['agents']:,} agents, {summary['generations']:,} generations"),
+        ("population", f"{summary['agents']:,} agents lived, {summary['generations']:,} generations"),
         ("speed", f"{summary['candles']:,} candles in {summary['wall_s']:.1f} s, {speed}"),
         ("record", f"{summary['db']}, digest {str(summary['digest'])[:16]}"),
     )
@@ -89,6 +91,8 @@ def _figure(value: object) -> str:
         return f"{value:,.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, str) and _AMOUNT.fullmatch(value):
+        return f"{float(value):,.2f}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_figure(inner)}" for name, inner in value.items())
     return str(value)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from trader.core.config import Config, as_dict, load
 from trader.core.config_file import section
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 

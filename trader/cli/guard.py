@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import trader
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
 PACKAGES: Final = ("trader", "agents", "rl", "portfolio", "memory")
 

@@ -15,8 +15,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
+from trader.core.errors import UserError
 from trader.core.timeframes import milliseconds
-from trader.core.types import UserError
 
 INT64_MAX: Final = 2**63 - 1
 LARGEST_COUNT: Final = 10**9

@@ -22,7 +22,8 @@ from trader.core.config import Config, canonical_json, config_hash, from_json
 from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
-from trader.session.engine import Engine
+from trader.session.compiling import compile_kernels
+from trader.session.engine import Engine, archetypes_of, market_vectors
 from trader.session.feeds import make_feed
 from trader.session.grants import RULES
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "StopFlag", "Summary", "Verification", "resume_session", "run_session", "verify_run"]
 
-BLOCK_FRAMES: Final = 1024
+BLOCK_FRAMES: Final = 512
 """Frames read and committed at once in a replay; a longer block saves nothing (docs/benchmarks.md)."""
 
 Report = Callable[[Progress], None] | None
@@ -68,6 +69,8 @@ def run_session(
         config = config.model_copy(update={"feed": config.feed.model_copy(update={"data": tuple(data)})})
     feed = make_feed(config)
     try:
+        archetypes_of(config)
+        market_vectors(config, feed.instruments)
         store = open_store(url, create=True)
         try:
             run = store.create_run(_header(config, feed))
@@ -160,6 +163,7 @@ class _Session:
 
     def drive(self, feed: Feed) -> Summary:
         """Take in what the feed has after the last frame taken in, to the end, and tell what came of it."""
+        compile_kernels()
         started = wall.seconds()
         self._total = feed.describe().get("frames")
         after = self.engine.counts.last_ms if self.engine.counts.taken else None

@@ -69,13 +69,7 @@ class Engine:
     def __init__(self, config: Config, instruments: tuple[Instrument, ...], sink: Sink) -> None:
         base_ms = milliseconds(config.feed.base_timeframe)
         timeframes_ms = tuple(milliseconds(name) for name in config.feed.timeframes)
-        rules = ExchangeRules(
-            participation=config.exchange.participation,
-            half_spread=config.exchange.slippage,
-            impact=config.exchange.impact,
-            path=Path[config.exchange.path.upper()],
-        )
-        vectors = [market_vector(instrument, rules) for instrument in instruments]
+        vectors = market_vectors(config, instruments)
         self.config = config
         self.instruments = instruments
         self.archetypes = archetypes_of(config)
@@ -277,6 +271,22 @@ class Engine:
         """End the worker threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+def market_vectors(config: Config, instruments: tuple[Instrument, ...]) -> list[NDArray[np.int64]]:
+    """The rules of every market.
+
+    Raises:
+        UserError: an instrument that cannot be counted in 64-bit integers.
+    """
+    exchange = config.exchange
+    rules = ExchangeRules(
+        participation=exchange.participation,
+        half_spread=exchange.slippage,
+        impact=exchange.impact,
+        path=Path[exchange.path.upper()],
+    )
+    return [market_vector(instrument, rules) for instrument in instruments]
 
 
 def archetypes_of(config: Config) -> tuple[str, ...]:

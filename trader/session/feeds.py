@@ -12,6 +12,7 @@ from trader.core.types import UserError
 if TYPE_CHECKING:
     from trader.core.config import Config
     from trader.feeds.base import Feed
+    from trader.feeds.instruments import TradingTerms
 
 
 def warmup_candles(config: Config) -> int:
@@ -34,7 +35,6 @@ def make_feed(config: Config) -> Feed:
 
 
 def _replay(config: Config) -> Feed:
-    from trader.feeds.instruments import instruments_for
     from trader.feeds.replay import ReplayFeed
 
     if not config.feed.data:
@@ -49,6 +49,19 @@ def _replay(config: Config) -> Feed:
         start_ms=config.feed.start,
         end_ms=config.feed.end,
         warmup=warmup_candles(config),
+        terms=_terms(config),
+    )
+
+
+def _terms(config: Config) -> TradingTerms:
+    from trader.feeds.instruments import TradingTerms
+
+    exchange = config.exchange
+    return TradingTerms(
+        market_type=exchange.market_type,
+        maker=exchange.fees.maker,
+        taker=exchange.fees.taker,
+        tiers=Path(exchange.tiers) if exchange.tiers else None,
     )
 
 
@@ -59,5 +72,9 @@ def _synthetic(config: Config) -> Feed:
         symbols=config.feed.symbols,
         base_ms=milliseconds(config.feed.base_timeframe),
         seed=config.session.seed,
+        quote=config.pool.currency,
+        start_ms=config.feed.start,
+        end_ms=config.feed.end,
+        terms=_terms(config),
         warmup=warmup_candles(config),
     )

@@ -66,23 +66,20 @@ def _value(column: rows.Column, value: Any) -> int | float | str | None:
     return float(value) + 0.0  # makes minus zero zero
 
 
-def to_sql(spec: rows.TableSpec, table: NDArray[np.int64]) -> list[Any]:
-    """Parameters for one executemany: sequences of int, and of float or None in float columns."""
-    if all(column.kind == rows.INTEGER for column in spec.columns):
-        return list(table.tolist())
-    columns = []
+def to_sql(spec: rows.TableSpec, table: NDArray[np.int64], *extra: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Parameters for one executemany: tuples of int, and of float or None in float columns, then `extra` columns."""
+    columns: list[Sequence[Any]] = []
     for place, column in enumerate(spec.columns):
         values = np.ascontiguousarray(table[:, place])
         if column.kind == rows.INTEGER:
             columns.append(values.tolist())
             continue
         floats = values.view(np.float64)
-        missing = np.isnan(floats)
         plain: list[float | None] = floats.tolist()
-        for row in np.flatnonzero(missing):
+        for row in np.flatnonzero(np.isnan(floats)):
             plain[row] = None
         columns.append(plain)
-    return list(zip(*columns, strict=True))
+    return list(zip(*columns, *extra, strict=True))
 
 
 def from_sql(spec: rows.TableSpec, fetched: Sequence[Sequence[Any]]) -> NDArray[np.int64]:

@@ -53,7 +53,11 @@ class Comparison:
     def __init__(self, database: Database, run: int, until: Mapping[str, int], *, everything: bool) -> None:
         self._database = database
         self._run = run
-        self._until = until
+        # tables of one sequence are committed together: up to the last `seq` of any, the others have all theirs too
+        events = max((until.get(name, 0) for name, spec in rows.TABLES.items() if spec.sequence == rows.EVENT), default=0)
+        self._until = {
+            name: events if spec.sequence == rows.EVENT else until.get(name, 0) for name, spec in rows.TABLES.items()
+        }
         self._everything = everything
         self._connection: Connection | None = None
 
@@ -66,7 +70,7 @@ class Comparison:
         first_new = len(produced)
         until = int(produced[-1][0])
         if not self._everything:
-            limit = self._until.get(spec.name, 0)
+            limit = self._until[spec.name]
             first_new = int(np.searchsorted([int(row[0]) for row in produced], limit, side="right"))
             until = min(until, limit)
         for start in range(0, max(first_new, 1), CHUNK):
@@ -141,7 +145,7 @@ class Comparison:
             Difference: the first stored row beyond.
         """
         for name, spec in rows.TABLES.items():
-            limit = np.iinfo(np.int64).max if self._everything else self._until.get(name, 0)
+            limit = np.iinfo(np.int64).max if self._everything else self._until[name]
             extra = self._stored(spec, last[name], int(limit))
             if extra:
                 raise Difference(name, int(extra[0][0]), "seq", int(extra[0][0]), None)

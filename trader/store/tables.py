@@ -4,7 +4,8 @@ Every base table has the primary key (run, seq) and holds exact integers; floats
 quantities, NULL where not finite. On SQLite the tables are WITHOUT ROWID: rows arrive in key order, so the one B-tree
 grows at its right edge and a second one for the key is saved (2.1 against 2.7 microseconds a 28-column row).
 The store's own tables: `run` (header, cursor, summary), `instrument`, `name` (codes to text), `position` (snapshot of
-the open positions at the last commit), `incident`.
+the open positions at the last commit), `record` (sums per agent), `incident`. What the store adds is derived from the
+rows and never in the digest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from trader.core import rows
 metadata = MetaData()
 
 KEY = BigInteger().with_variant(Integer(), "sqlite")
+LINKED: Final = ("exit", "partial")
+"""Tables whose rows get `entry_seq`, the `seq` of their trade's entry: joins go by primary key. An index by trade would
+be written at a thousand places in every commit, one for each agent, and cost more than the rows themselves."""
+
 _TYPES = {rows.INTEGER: BigInteger, rows.FLOAT: Double, rows.TEXT: Text}
 
 
@@ -33,11 +38,13 @@ def _base_table(spec: rows.TableSpec) -> Table:
         )
         for column in spec.columns
     ]
+    linked = [Column("entry_seq", BigInteger(), nullable=False)] if spec.name in LINKED else []
     return Table(
         spec.name,
         metadata,
         Column("run", BigInteger(), primary_key=True, autoincrement=False, nullable=False),
         *columns,
+        *linked,
         sqlite_with_rowid=False,
     )
 
@@ -114,6 +121,17 @@ POSITION: Final = Table(
     sqlite_with_rowid=False,
 )
 
+RECORD: Final = Table(
+    "record",
+    metadata,
+    Column("run", BigInteger(), primary_key=True, autoincrement=False),
+    Column("agent", BigInteger(), primary_key=True, autoincrement=False),
+    Column("trades", BigInteger(), nullable=False),
+    Column("pnl", BigInteger(), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Closed trades and their summed result per agent, kept up by the writer so that no listing adds up a million exits."""
+
 INCIDENT: Final = Table(
     "incident",
     metadata,
@@ -127,8 +145,11 @@ INCIDENT: Final = Table(
 """Keyed by content, so that telling the same incident twice (a resume) leaves one row."""
 
 Index("candle_by_time", BASE["candle"].c.run, BASE["candle"].c.ts, BASE["candle"].c.market, unique=True)
-Index("entry_by_trade", BASE["entry"].c.run, BASE["entry"].c.trade, unique=True)
-Index("exit_by_trade", BASE["exit"].c.run, BASE["exit"].c.trade, unique=True)
+_EXIT = BASE["exit"].c
+_IN_PARTS = _EXIT.qty != _EXIT.trade_qty
+Index(
+    "exit_in_parts", _EXIT.run, _EXIT.order_id, unique=True, sqlite_where=_IN_PARTS, postgresql_where=_IN_PARTS
+)
 Index("partial_by_trade", BASE["partial"].c.run, BASE["partial"].c.trade)
 Index("birth_by_agent", BASE["birth"].c.run, BASE["birth"].c.agent, unique=True)
 Index("death_by_agent", BASE["death"].c.run, BASE["death"].c.agent, unique=True)

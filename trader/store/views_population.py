@@ -6,14 +6,12 @@ death, for the living the last one judged.
 
 from __future__ import annotations
 
-from trader.core.rows import IDS_PER_AGENT, Cause, Fate, Operator
+from trader.core.rows import Cause, Fate, Operator
 from trader.store.expressions import INTEGER, NUMBER, TEXT, Column, Dialect, Part, View, instrument_join, name_join
 
 
 def agent(d: Dialect) -> View:
     """One row an agent, living or dead."""
-    first, beyond = f"b.agent * {IDS_PER_AGENT}", f"(b.agent + 1) * {IDS_PER_AGENT}"
-    closed = f"FROM exit x WHERE x.run = b.run AND x.trade > {first} AND x.trade < {beyond}"
     judged = "SELECT f.shrunk FROM fitness f WHERE f.run = b.run AND f.agent = b.agent ORDER BY f.seq DESC LIMIT 1"
     columns = (
         d.integer("run", "b.run"),
@@ -29,12 +27,13 @@ def agent(d: Dialect) -> View:
         d.code("cause", "d.cause", Cause),
         d.integer("generation", "b.generation"),
         d.number("fitness", f"COALESCE(d.fitness, ({judged}))"),
-        d.integer("trades", f"(SELECT COUNT(*) {closed})"),
-        d.amount("pnl", f"COALESCE((SELECT SUM(x.trade_pnl) {closed}), 0)"),
+        d.integer("trades", "COALESCE(r.trades, 0)"),
+        d.amount("pnl", "COALESCE(r.pnl, 0)"),
         d.text("genes", "b.genes"),
     )
     source = (
-        f"birth b LEFT JOIN death d ON d.run = b.run AND d.agent = b.agent {instrument_join('b')}"
+        f"birth b LEFT JOIN death d ON d.run = b.run AND d.agent = b.agent LEFT JOIN record r ON r.run = b.run"
+        f" AND r.agent = b.agent {instrument_join('b')}"
         f" {name_join('a', 'archetype', 'b.run', 'b.archetype')}"
     )
     return View("v_agent", (Part(columns, source, "", "b.run", "b.seq"),))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from trader.core.rows import Limit, OrderKind, Phase, Regime, Reject
 from trader.store.expressions import INTEGER, NUMBER, TEXT, Column, Dialect, Part, View, instrument_join, name_join
 
-_ENTRY_OF = "JOIN entry e ON e.run = {0}.run AND e.trade = {0}.trade"
+_ENTRY_OF = "JOIN entry e ON e.run = {0}.run AND e.seq = {0}.entry_seq"
 _SIDE = "CASE e.side WHEN 1 THEN 'long' ELSE 'short' END"
 _OPENS = "CASE {0}.side WHEN 1 THEN 'buy' ELSE 'sell' END"
 _CLOSES = "CASE e.side WHEN 1 THEN 'sell' ELSE 'buy' END"
@@ -139,7 +139,7 @@ def _rejected_orders(d: Dialect) -> Part:
 
 
 def _exit_orders(d: Dialect) -> Part:
-    earlier = "FROM partial p WHERE p.run = x.run AND p.trade = x.trade AND p.order_id = x.order_id"
+    earlier = "FROM partial p WHERE x.qty <> x.trade_qty AND p.run = x.run AND p.trade = x.trade AND p.order_id = x.order_id"
     columns = _order_columns(
         d,
         "x",
@@ -170,7 +170,7 @@ def _open_exit_orders(d: Dialect) -> Part:
     )
     where = (
         f"p.funded = 1 AND p.seq = (SELECT MIN(q.seq) {same}) AND NOT EXISTS"
-        " (SELECT 1 FROM exit x WHERE x.run = p.run AND x.trade = p.trade AND x.order_id = p.order_id)"
+        " (SELECT 1 FROM exit x WHERE x.run = p.run AND x.order_id = p.order_id AND x.qty <> x.trade_qty)"
     )
     source = f"partial p {_ENTRY_OF.format('p')} {instrument_join('p')}"
     return Part(columns, source, where, "p.run", "p.seq")

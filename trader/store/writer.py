@@ -25,8 +25,9 @@ from trader.store import codec, failpoints
 from trader.store.comparison import Comparison, Difference
 from trader.store.database import Database
 from trader.store.digest import TableDigest, combine
+from trader.store.links import EntryLinks, open_entries, records
 from trader.store.records import Cursor
-from trader.store.tables import POSITION_COLUMNS
+from trader.store.tables import LINKED, POSITION_COLUMNS
 
 DETAIL_LIMIT = 1000
 """Longest detail of an incident in characters: it is part of a key."""
@@ -126,9 +127,16 @@ class Writer(RowSink):
         self._verify = verify
         self._settled = False
         self._connection: Connection | None = None
-        self._positions: list[list[int]] | None = None
+        self._positions: list[tuple[int, ...]] | None = None
         self._incidents: list[Incident] = []
-        self._statements = {name: self._insert(name, rows.TABLES[name].names) for name in rows.TABLES}
+        self._statements = {
+            name: self._insert(name, (*spec.names, *(["entry_seq"] if name in LINKED else [])))
+            for name, spec in rows.TABLES.items()
+        }
+        self._statements["record"] = (
+            self._insert("record", ("agent", "trades", "pnl")) + " ON CONFLICT (run, agent) DO UPDATE SET"
+            " trades = record.trades + excluded.trades, pnl = record.pnl + excluded.pnl"
+        )
         self._comparison = (
             Comparison(database, run, dict(compare_until or {}), everything=verify)
             if verify or compare_until is not None
@@ -137,12 +145,17 @@ class Writer(RowSink):
         with database.reading() as connection:
             statement = f"SELECT commits, cursor_frame FROM run WHERE run = {run}"  # noqa: S608 - an integer
             self._commits, self._stored_frame = connection.exec_driver_sql(statement).one()
+        self._links = EntryLinks(self._open_entries if self._commits else None)
 
     def _insert(self, table: str, columns: Iterable[str]) -> str:
         names = tuple(columns)
         listed = ", ".join(f'"{name}"' for name in ("run", *names))
         marks = ", ".join([self._database.mark] * len(names))
         return f'INSERT INTO "{table}" ({listed}) VALUES ({self._run}, {marks})'  # noqa: S608 - names of our tables
+
+    def _open_entries(self) -> dict[int, int]:
+        with self._database.reading() as connection:
+            return open_entries(connection, self._run)
 
     def _keep(self, spec: rows.TableSpec, taken: Any, after: int) -> None:
         if self._comparison is not None:
@@ -166,7 +179,7 @@ class Writer(RowSink):
             raise ValueError(
                 f"positions: expected int64 [positions, {len(POSITION_COLUMNS)}], got {values.dtype} {values.shape}"
             )
-        self._positions = values.tolist()
+        self._positions = [tuple(row) for row in values.tolist()]
 
     def commit(self, cursor: Cursor) -> None:
         """Write everything since the last commit and move the cursor, in one transaction.
@@ -177,7 +190,7 @@ class Writer(RowSink):
         """
         if self._is_repetition(cursor):
             return
-        tables = {name: self._parameters(name) for name, buffer in self._buffers.items() if buffer}
+        tables = self._parameters()
         try:
             self._database.retry(lambda: self._transaction(tables, cursor))
         except OSError as error:
@@ -191,28 +204,44 @@ class Writer(RowSink):
 
     def _is_repetition(self, cursor: Cursor) -> bool:
         """True for a commit that is in SQL already (resume) or never will be (verify): nothing is left to write."""
-        if self._comparison is None:
+        if self._comparison is None or self._settled:
             return False
-        if not self._verify and (self._stored_frame is None or cursor.frame > self._stored_frame):
-            if not self._settled:
-                self._comparison.finish(self._last)
-                self._settled = True
-            return False
-        for name, buffer in self._buffers.items():
-            if buffer:  # a row within the stored frames that the stored run does not have
-                seq = int(buffer[0][0][0])
-                raise Difference(name, seq, "seq", None, seq)
+        new = [name for name, buffer in self._buffers.items() if buffer]
+        if not self._verify and (self._stored_frame is None or cursor.frame >= self._stored_frame):
+            self._comparison.finish(self._last)
+            self._settled = True
+            if new or cursor.frame != self._stored_frame:
+                return False
+        elif new:  # a row within the stored frames that the stored run does not have
+            seq = int(self._buffers[new[0]][0][0][0])
+            raise Difference(new[0], seq, "seq", None, seq)
         self._positions = None
         self._incidents.clear()
         return True
 
-    def _parameters(self, table: str) -> list[Any]:
-        spec = rows.TABLES[table]
-        if spec.numeric:
-            return codec.to_sql(spec, np.concatenate(self._buffers[table]))
-        return [row for part in self._buffers[table] for row in part]
+    def _parameters(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Parameters of every table's insert, with what is derived from the rows."""
+        result: dict[str, list[tuple[Any, ...]]] = {}
+        exits = None
+        for name, buffer in self._buffers.items():
+            if not buffer:
+                continue
+            spec = rows.TABLES[name]
+            if not spec.numeric:
+                result[name] = [row for part in buffer for row in part]
+                continue
+            table = np.concatenate(buffer)
+            if name == "entry":  # stands before exit and partial in rows.TABLES
+                self._links.entered(table)
+            extra = [self._links.entries_of(spec, table)] if name in LINKED else []
+            result[name] = codec.to_sql(spec, table, *extra)
+            exits = table if name == "exit" else exits
+        if exits is not None:
+            self._links.left(exits)
+            result["record"] = records(exits)
+        return result
 
-    def _transaction(self, tables: dict[str, list[Any]], cursor: Cursor) -> None:
+    def _transaction(self, tables: dict[str, list[tuple[Any, ...]]], cursor: Cursor) -> None:
         """One attempt. A broken connection is closed, so that the next attempt opens a new one."""
         try:
             connection = self._open()
@@ -239,11 +268,9 @@ class Writer(RowSink):
         return int(connection.exec_driver_sql(statement).scalar_one())
 
     @staticmethod
-    def _statement(connection: Connection, statement: str, parameters: list[Any]) -> None:
+    def _statement(connection: Connection, statement: str, parameters: list[tuple[Any, ...]]) -> None:
         failpoints.passing("statement.before")
-        connection.exec_driver_sql(
-            statement, parameters if isinstance(parameters[0], tuple) else [*map(tuple, parameters)]
-        )
+        connection.exec_driver_sql(statement, parameters)
         failpoints.passing("statement.after")
 
     def _write_snapshot(self, connection: Connection) -> None:
