@@ -16,7 +16,7 @@ from agents.orders import next_id, reject
 from trader.broker import market as rule
 from trader.broker.fills import notional_floor, whole_lots
 from trader.broker.margin import LEVERAGE_SCALE
-from trader.core.money import FRACTION_SCALE, LIMIT, OVERFLOW, mul_div_floor
+from trader.core.money import FRACTION_SCALE, LIMIT, OVERFLOW, mul_div_ceil, mul_div_floor
 from trader.core.rows import OrderKind, Reject
 
 Integers = NDArray[np.int64]
@@ -29,6 +29,10 @@ _ENTRY = int(OrderKind.ENTRY)
 _NO_CASH = int(Reject.NO_CASH)
 _BELOW_MINIMUM = int(Reject.BELOW_MINIMUM)
 _TOO_LARGE = int(Reject.TOO_LARGE)
+
+_HEADROOM = FRACTION_SCALE // 400
+"""A quarter of a percent: how much worse than the close (beyond the half spread) an open may be before the budget held
+for an entry makes it smaller."""
 
 _ROOM = 1024
 """A position's value may grow this much before it reaches the largest amount; a larger order is refused."""
@@ -55,7 +59,9 @@ def tier_leverage(leverage: int, notional: int, tiers: Integers) -> int:
 
 @njit(cache=True, nogil=True)
 def order_quantity(budget: int, leverage: int, price: int, market: Integers) -> int:
-    """Whole lots whose initial margin and taker fee at `price` fit into `budget`; OVERFLOW if beyond counting."""
+    """Whole lots whose initial margin and taker fee fit into `budget` at a price slightly worse than `price`;
+    OVERFLOW if beyond counting."""
+    price = mul_div_ceil(price, FRACTION_SCALE + market[rule.HALF_SPREAD] + _HEADROOM, FRACTION_SCALE)
     share = FRACTION_SCALE + market[rule.TAKER_FEE] * leverage // LEVERAGE_SCALE
     margin = mul_div_floor(budget, FRACTION_SCALE, share)
     notional = mul_div_floor(margin, leverage, LEVERAGE_SCALE)
@@ -69,7 +75,7 @@ def order_quantity(budget: int, leverage: int, price: int, market: Integers) -> 
 
 @njit(cache=True, nogil=True)
 def _queue_entry(
-    state: Integers, habits: Floats, totals: Integers, agent: int, candle: int, bar: Integers, score: float,
+    state: Integers, habits: Floats, agent: int, candle: int, bar: Integers, score: float,
     atr: float, regime: int, market: Integers, tiers: Integers, events: Integers, count: int,
 ) -> int:  # fmt: skip
     """Size an entry, hold its budget and queue it, or write why not."""
@@ -84,8 +90,6 @@ def _queue_entry(
     leverage = tier_leverage(leverage, mul_div_floor(budget, leverage, LEVERAGE_SCALE), tiers)
     quantity = order_quantity(budget, leverage, price, market)
     order = next_id(state, agent, at.ORDERS)
-    if state[agent, at.FUNDED]:
-        totals[at.ORDERS_SENT] += 1
     reason = 0
     if budget <= 0:
         reason = _NO_CASH
@@ -154,9 +158,7 @@ def decide(
         return count
     if state[agent, at.FUNDED]:
         totals[at.SIGNALS] += 1
-    return _queue_entry(
-        state, habits, totals, agent, candle, bar, score, atr, regime, market, tiers, events, count
-    )
+    return _queue_entry(state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count)
 
 
 @njit(cache=True, nogil=True)
@@ -235,3 +237,13 @@ def set_equity(state: Integers, triggers: Singles, agent: int, market: Integers)
     triggers[at.EQUITY_BASE, agent] = float(state[agent, at.CASH] + state[agent, at.MARGIN]) * 1e-8
     triggers[at.SIGNED_QUANTITY, agent] = quantity
     triggers[at.ENTRY_FLOAT, agent] = entry
+
+
+@njit(cache=True, nogil=True)
+def refresh_rows(
+    state: Integers, habits: Floats, triggers: Singles, watch: Integers, agents: Integers, market: Integers
+) -> None:
+    """Recompute triggers and running equity of some agents after something outside the kernel changed them."""
+    for agent in agents:
+        set_triggers(state, habits, triggers, watch, agent, market)
+        set_equity(state, triggers, agent, market)

@@ -46,7 +46,7 @@ _LINEAR, _LOG, _INTEGER, _CATEGORY = Scale.LINEAR, Scale.LOG, Scale.INTEGER, Sca
 
 _TRADING: Final = (
     Gene("aggression", 0.5, 2.0, _LOG, "habits", "multiplies the score before it is squashed into a confidence"),
-    Gene("patience", 0.0, 1.0, _LINEAR, "habits", "opposing confidence that closes a position, as a share of the entry threshold"),
+    Gene("patience", 0.0, 1.0, _LINEAR, "habits", "opposing confidence that closes, as a share of the entry threshold"),
     Gene("confidence_threshold", 20.0, 80.0, _LINEAR, "habits", "confidence in percent that opens a position"),
     Gene("holding_candles", 4.0, 400.0, _LOG, "habits", "longest time in a position, in candles of the agent's timeframe"),
     Gene("cooldown_candles", 0.0, 48.0, _INTEGER, "habits", "pause after a position, in candles of the agent's timeframe"),
@@ -69,7 +69,7 @@ _TRADING: Final = (
     Gene("shape_b", 0.0, 1.0, _LINEAR, "idea", "second free parameter of the archetype's idea"),
     Gene("shape_c", 0.0, 1.0, _LINEAR, "idea", "third free parameter of the archetype's idea"),
     Gene("shape_d", 0.0, 1.0, _LINEAR, "idea", "fourth free parameter of the archetype's idea"),
-    Gene("mutation_habits", 0.01, 0.5, _LOG, "evolution", "mutation size of habits, regimes and idea, as a share of each range", modifiable=False),
+    Gene("mutation_habits", 0.01, 0.5, _LOG, "evolution", "mutation size of all other genes, as a share of each range", modifiable=False),
     Gene("mutation_risk", 0.01, 0.5, _LOG, "evolution", "mutation size of the risk genes", modifiable=False),
     Gene("mutation_weights", 0.01, 0.5, _LOG, "evolution", "mutation size of the feature weights", modifiable=False),
     Gene("symbol", 0.0, 0.0, _CATEGORY, "habitat", "the market the agent trades", modifiable=False),
@@ -88,6 +88,10 @@ FIRST_WEIGHT: Final = len(_TRADING)
 LOW: Final = np.array([gene.low for gene in GENES])
 HIGH: Final = np.array([gene.high for gene in GENES])
 IS_LOG: Final = np.array([gene.scale is Scale.LOG for gene in GENES])
+NAMES: Final = tuple(gene.name for gene in GENES)
+DECIMALS: Final = 6
+"""Genes are kept to this many decimals."""
+IS_INTEGER: Final = np.array([gene.scale is Scale.INTEGER for gene in GENES])
 IS_CATEGORY: Final = np.array([gene.scale is Scale.CATEGORY for gene in GENES])
 GROUPS: Final = tuple(dict.fromkeys(gene.group for gene in GENES if gene.scale is not Scale.CATEGORY))
 GROUP_OF: Final = np.array([GROUPS.index(gene.group) if gene.group in GROUPS else -1 for gene in GENES])
@@ -126,14 +130,14 @@ def median_genome() -> Genomes:
     return from_unit(np.full((1, len(GENES)), 0.5))[0]
 
 
+def settle(genomes: Genomes) -> Genomes:
+    """Genomes as they are stored and used: 6 decimals, integer genes whole. What the database shows is what trades."""
+    return np.asarray(np.where(IS_INTEGER, np.rint(genomes), np.clip(np.round(genomes, DECIMALS), LOW, HIGH)))
+
+
 def as_dict(genome: Genomes, symbol: str, timeframe: str) -> dict[str, float | str]:
-    """A genome by name, for people and for the database; values rounded to 9 significant digits."""
-    values: dict[str, float | str] = {}
-    for gene, value in zip(GENES, genome, strict=True):
-        if gene.scale is Scale.INTEGER:
-            values[gene.name] = float(round(value))
-        else:
-            values[gene.name] = float(f"{value:.9g}")
+    """A settled genome by name, for people and for the database."""
+    values: dict[str, float | str] = dict(zip(NAMES, genome.tolist(), strict=True))
     values["symbol"] = symbol
     values["timeframe"] = timeframe
     return values

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agents import genome
 from agents import layout as at
-from agents.decisions import queue_exit, set_equity, set_triggers
+from agents.decisions import queue_exit, refresh_rows
 from agents.market_agents import MarketAgents, pack
 from trader.core import rng
 from trader.core.rng import Stream
@@ -47,7 +47,7 @@ class Roster:
     def __len__(self) -> int:
         return len(self.agent)
 
-    def take(self, rows: NDArray[Any]) -> Roster:
+    def take(self, rows: NDArray[Any] | slice) -> Roster:
         """The rows selected by an index or mask."""
         return Roster(*(getattr(self, column.name)[rows] for column in fields(self)))
 
@@ -71,20 +71,26 @@ def founders(
     its share of the population; `archetypes` are the numbers of those in use.
     """
     agent = np.arange(size, dtype=np.int64)
-    genomes = genome.from_unit(
-        rng.uniform(seed, Stream.FOUNDER, 0, agent[:, None], np.arange(len(genome.GENES))[None, :])
-    )
+    units = rng.uniform(seed, Stream.FOUNDER, 0, agent[:, None], np.arange(len(genome.GENES))[None, :])
+    genomes = genome.settle(genome.from_unit(units))
     cells = markets * timeframes * len(archetypes)
     cell = np.argsort(rng.uniform(seed, Stream.HABITAT, 0, np.arange(cells), 0), kind="stable")[agent % cells]
     market, rest = np.divmod(cell, timeframes * len(archetypes))
     timeframe, kind = np.divmod(rest, len(archetypes))
-    nobody = np.full(size, -1, np.int64)
+    no_parent = np.full(size, -1, np.int64)
     genomes[:, genome.INDEX["symbol"]] = market
     genomes[:, genome.INDEX["timeframe"]] = timeframe
     return Roster(
         agent, market, timeframe, archetypes[kind], np.zeros(size, np.int64), np.full(size, born_ms, np.int64),
-        nobody, nobody.copy(), np.full(size, int(Operator.FOUNDER), np.int64), np.ones(size, np.bool_), genomes,
+        no_parent, no_parent.copy(), np.full(size, int(Operator.FOUNDER), np.int64), np.ones(size, np.bool_), genomes,
     )  # fmt: skip
+
+
+def nobody() -> Roster:
+    """A roster without rows."""
+    columns: list[Any] = [np.zeros(0, np.int64) for _ in fields(Roster)]
+    columns[-2:] = [np.zeros(0, np.bool_), np.zeros((0, len(genome.GENES)))]
+    return Roster(*columns)
 
 
 def _newborn_arrays(roster: Roster, timeframes_ms: tuple[int, ...]) -> dict[str, NDArray[Any]]:
@@ -118,10 +124,7 @@ class Population:
     def __init__(self, markets: list[Integers], timeframes_ms: tuple[int, ...]) -> None:
         self.rules = markets
         self.timeframes_ms = timeframes_ms
-        empty = np.zeros(0, np.int64)
-        self.roster = Roster(
-            *([empty] * 9), np.zeros(0, np.bool_), np.zeros((0, len(genome.GENES)))
-        )  # fmt: skip
+        self.roster = nobody()
         self.markets: list[MarketAgents] = [
             self._packed(self.roster, _newborn_arrays(self.roster, timeframes_ms)) for _ in markets
         ]
@@ -161,7 +164,7 @@ class Population:
         """Remove flat agents without money (mask over the roster)."""
         for field in (at.SIDE, at.CASH, at.MARGIN, at.HELD):
             assert not self.column(field)[gone].any(), "an agent leaves flat and empty-handed"
-        self._rebuild(~gone, self.roster.take(np.zeros(0, np.int64)))
+        self._rebuild(~gone, nobody())
 
     def _rebuild(self, kept: NDArray[np.bool_], newborn: Roster) -> None:
         for m, rows in enumerate(self.slices()):
@@ -187,9 +190,8 @@ class Population:
     def refresh(self, m: int, rows: NDArray[np.int64] | None = None) -> None:
         """Recompute triggers and running equity of a market's agents after something outside the kernel changed them."""
         market = self.markets[m]
-        for row in range(len(market)) if rows is None else rows.tolist():
-            set_triggers(market.state, market.habits, market.triggers, market.watch, row, self.rules[m])
-            set_equity(market.state, market.triggers, row, self.rules[m])
+        chosen = np.arange(len(market)) if rows is None else rows.astype(np.int64)
+        refresh_rows(market.state, market.habits, market.triggers, market.watch, chosen, self.rules[m])
 
     def pay(self, amounts: Integers) -> None:
         """Add grants (> 0) and recalls (< 0), 1e-8, int64 [N] in roster order; neither is a result of trading."""
@@ -243,4 +245,3 @@ class Population:
             self.totals[m] = arrays[f"totals.{m}"].copy()
             carried = {name: arrays[f"{name}.{m}"].copy() for name in _CARRIED}
             self.markets[m] = self._packed(self.roster.take(rows), carried)
-

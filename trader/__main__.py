@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 from typer.exceptions import Abort, TyperException
 
-from trader.core.types import SurroundingsError, UserError
+from trader.core.errors import SurroundingsError, UserError
 
 INPUT_IS_WRONG = 2
 SURROUNDINGS_FAILED = 3
@@ -46,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Abort, KeyboardInterrupt):
         return _say("interrupted before anything was begun", INTERRUPTED)
     except Exception:  # noqa: BLE001 - the last border: a defect must not look like "a difference was found" (1)
+        import traceback
+
         traceback.print_exc()
         return _say("this is a defect of the program; what was committed is safe", SURROUNDINGS_FAILED)
     return code if isinstance(code, int) else 0

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
+import trader
 from trader.cli import configs, db, doctor, runs
 
 app = typer.Typer(
     help="Paper trading by a population that learns at several nested levels; everything it does is in SQL.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: a quarter of the time, and it can be piped
 )
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(program_version())
+        typer.echo(trader.__version__)
         raise typer.Exit
-
-
-def program_version() -> str:
-    """Version of the installed distribution; `unknown` where the code runs without being installed."""
-    try:
-        return version("nested-trader")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @app.callback()
 def _options(
-    show: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Take options that stand before a command."""
 

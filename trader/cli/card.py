@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trader.core.config import Config
 
-MARKETS = {"synthetic": "a made-up market: no price here was ever traded", "replay": "history from files; its holes stay holes"}
+_AMOUNT = re.compile(r"-?\d+\.\d{8}")
+MARKETS = {
+    "synthetic": "a made-up market: no price here was ever traded",
+    "replay": "history from files; its holes stay holes",
+}
 
 
 def end_card(summary: Mapping[str, Any], figures: Mapping[str, Any], config: Config | None) -> str:
@@ -28,27 +33,33 @@ def _result(summary: Mapping[str, Any], config: Config | None) -> list[str]:
     start, end = float(summary["equity_start"]), float(summary["equity_end"])
     currency = config.pool.currency if config else ""
     change = end / start - 1 if start else 0.0
-    return [
-        f"Run {summary['run']} {summary['status']}: {MARKETS.get(summary['feed'], summary['feed'])}.",
-        f"  {'equity':<12}{start:,.2f} -> {end:,.2f} {currency} ({change:+.2%}), largest drawdown {summary['max_drawdown']:.2%}",
-        f"  {'trades':<12}{summary['trades']:,} closed, from {summary['orders']:,} orders and {summary['decisions']:,} decisions",
-        f"  {'population':<12}{summary['agents']:,} agents, {summary['generations']:,} generations",
-        f"  {'speed':<12}{summary['candles']:,} candles in {summary['wall_s']:.1f} s, {summary['agent_candles_per_s']:,.0f} agent-candles a second",
-        f"  {'record':<12}{summary['db']}, digest {str(summary['digest'])[:16]}",
-    ]
+    fall = f"largest drawdown {summary['max_drawdown']:.2%}"
+    speed = f"{summary['agent_candles_per_s']:,.0f} agent-candles a second"
+    rows = (
+        ("equity", f"{start:,.2f} -> {end:,.2f} {currency} ({change:+.2%}), {fall}"),
+        ("trades", f"{summary['trades']:,} closed; {summary['orders']:,} orders, {summary['decisions']:,} decisions"),
+        ("population", f"{summary['agents']:,} agents lived, {summary['generations']:,} generations"),
+        ("speed", f"{summary['candles']:,} candles in {summary['wall_s']:.1f} s, {speed}"),
+        ("record", f"{summary['db']}, digest {str(summary['digest'])[:16]}"),
+    )
+    head = f"Run {summary['run']} {summary['status']}: {MARKETS.get(summary['feed'], summary['feed'])}."
+    return [head, *(f"  {name:<12}{text}" for name, text in rows)]
 
 
 def assumptions(config: Config) -> list[str]:
     """The four lines without which no result means anything."""
     exchange, pool = config.exchange, config.pool
     swap = exchange.market_type == "swap"
-    kind = "perpetuals: long, short, isolated margin, leverage, liquidation" if swap else "spot: long only, no leverage"
-    funding = ", funding at the exchange's stamps" if swap and exchange.funding else ""
+    kind = "perpetuals: long and short, isolated margin, leverage" if swap else "spot: long only, no leverage"
+    share = f"at most {exchange.participation:.0%} of a candle's volume for all agents together"
+    funding = ", funding at its stamps" if swap and exchange.funding else ""
+    cost = f"{exchange.fees.taker:.3%} fee and {exchange.slippage:.3%} half spread a fill"
+    money = f"{pool.capital:,.0f} {pool.currency} shared by {config.population.size:,} agents"
     return [
         f"1 Market  {MARKETS[config.feed.kind]} (seed {config.session.seed}); {kind}.",
-        f"2 Fills   decided at a close, filled from the next open on, at most {exchange.participation:.0%} of a candle for all agents together.",
-        f"3 Costs   {exchange.fees.taker:.3%} fee and {exchange.slippage:.3%} half spread a fill, impact that grows with the population's demand{funding}.",
-        f"4 Money   paper only: {pool.capital:,.0f} {pool.currency} shared by {config.population.size:,} agents; one run is an anecdote, no evidence of skill.",
+        f"2 Fills   decided at a close, filled from the next open on, {share}.",
+        f"3 Costs   {cost}, impact that grows with the population's demand{funding}.",
+        f"4 Money   paper only: {money}; one run is an anecdote, no evidence of skill.",
     ]
 
 
@@ -80,6 +91,8 @@ def _figure(value: object) -> str:
         return f"{value:,.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, str) and _AMOUNT.fullmatch(value):
+        return f"{float(value):,.2f}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_figure(inner)}" for name, inner in value.items())
     return str(value)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from trader.core.config import Config, as_dict, load
 from trader.core.config_file import section
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -22,7 +22,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def toml_text(tree: Mapping[str, Any], above: str = "") -> str:
     """Nested tables as TOML; None is left out (TOML has none), a table of plain values stands inline."""
     inline = [name for name, value in tree.items() if _plain(value) and (above or not isinstance(value, Mapping))]
-    lines = [f"{_key(name)} = {_value(tree[name])}" for name in inline]
+    lines = [f"{_key(name)} = {toml_value(tree[name])}" for name in inline]
     text = f"[{above}]\n" if above and (lines or not tree) else ""
     text += "".join(line + "\n" for line in lines) + ("\n" if lines else "")
     for name, value in tree.items():
@@ -57,9 +57,9 @@ def _commented(model: type[BaseModel], tree: Mapping[str, Any], above: tuple[str
             continue
         meaning = field.description or ""
         if field.is_required():
-            yield f"{name} = {_value(tree[name])}  # {meaning}"
+            yield f"{name} = {toml_value(tree[name])}  # {meaning}"
             continue
-        value = "" if tree[name] is None else _value(tree[name])
+        value = "" if tree[name] is None else toml_value(tree[name])
         yield f"# {name} = {value}  # {meaning}"
     for inner, name in tables:
         yield from _commented(inner, tree[name], (*above, name))
@@ -77,12 +77,13 @@ def _key(name: str) -> str:
     return name if _BARE.fullmatch(name) else json.dumps(name)
 
 
-def _value(value: object) -> str:
+def toml_value(value: object) -> str:
+    """One value as TOML."""
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(name)} = {_value(item)}" for name, item in value.items())
+        inner = ", ".join(f"{_key(name)} = {toml_value(item)}" for name, item in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, (bool, int, float, str)):
         return json.dumps(value, ensure_ascii=False)
     raise UserError(f"{value!r} has no form in TOML")

@@ -10,11 +10,11 @@ import typer
 
 from trader.cli import options
 from trader.cli.output import write_json
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
-app = typer.Typer(help="Write, check and show configs.")
+app = typer.Typer(rich_markup_mode=None, help="Write, check and show configs.")
 
-NewFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="File to write; '-' is stdout.")]
+NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write; '-' is stdout.")]
 Kind = Annotated[str, typer.Option(metavar="KIND", help="feed.kind of the new config: synthetic or replay.")]
 
 

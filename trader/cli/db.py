@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from trader.cli import options
 from trader.cli.output import write_json, write_rows
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
-app = typer.Typer(help="Look into the trade database: listings, SQL, checks, export.")
+if TYPE_CHECKING:
+    from trader.store.store import AnyStore
+
+app = typer.Typer(rich_markup_mode=None, help="Look into the trade database: listings, SQL, checks, export.")
 
 LISTINGS: Final = {
     "trades": "Closed trades.",
@@ -27,23 +31,45 @@ LISTINGS: Final = {
     "allocations": "Capital granted and recalled, each with its reason.",
     "levels": "Updates of every learning level.",
     "candles": "The journal: every candle the run acted on.",
+    "funding": "Funding rates as the feed delivered them.",
+    "equity": "The pool after every frame.",
     "incidents": "What went wrong around the run: holes, bad rows.",
 }
 """Listings that take a RUN, with their help; `runs` stands beside them."""
 
 Symbol = Annotated[str | None, typer.Option(metavar="BASE/QUOTE", help="Only this market.", show_default=False)]
 Agent = Annotated[int | None, typer.Option(metavar="N", help="Only this agent.", show_default=False)]
-Side = Annotated[str | None, typer.Option(metavar="SIDE", help="Only this side: long, short, buy or sell.", show_default=False)]
-Since = Annotated[str | None, typer.Option(metavar="T", help="From this time on (inclusive), ISO or ms, UTC.", show_default=False)]
-Until = Annotated[str | None, typer.Option(metavar="T", help="Up to this time (exclusive), ISO or ms, UTC.", show_default=False)]
+Side = Annotated[
+    str | None, typer.Option(metavar="SIDE", help="Only this side: long, short, buy or sell.", show_default=False)
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="T", help="From this time on (inclusive), ISO or ms, UTC.", show_default=False)
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="T", help="Up to this time (exclusive), ISO or ms, UTC.", show_default=False)
+]
 Limit = Annotated[int, typer.Option(metavar="N", min=0, help="At most so many rows; 0: all.")]
-Sort = Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column; '-COLUMN' downwards.", show_default=False)]
+Sort = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Sort by this column; '-COLUMN' downwards.", show_default=False)
+]
+
+
+@contextmanager
+def _opened(db: str | None) -> Iterator[AnyStore]:
+    """The trade database, open for reading."""
+    from trader.store.store import open_store
+
+    store = open_store(options.database_url(db), create=False, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @app.command()
 def runs(
     limit: Limit = 100, sort: Sort = None, db: options.Database = None, as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    _quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Runs of the database with their summaries."""
     _list("runs", None, {"limit": limit, "sort": sort}, db, as_json=as_json)
@@ -55,9 +81,9 @@ def _listing(name: str, text: str) -> Callable[..., None]:
     def command(
         run: options.LatestRun = "latest", symbol: Symbol = None, agent: Agent = None, side: Side = None,
         since: Since = None, until: Until = None, limit: Limit = 100, sort: Sort = None, db: options.Database = None,
-        as_json: options.Json = False, quiet: options.Quiet = False,
+        as_json: options.Json = False, _quiet: options.Quiet = False,
     ) -> None:  # fmt: skip
-        filters = {
+        filters: dict[str, Any] = {
             "symbol": symbol, "agent": agent, "side": side, "since": _time("--since", since),
             "until": _time("--until", until), "limit": limit, "sort": sort,
         }  # fmt: skip
@@ -82,27 +108,30 @@ def _time(option: str, text: str | None) -> int | None:
     return moment
 
 
-def _list(name: str, run: str | None, filters: dict[str, object], db: str | None, *, as_json: bool) -> None:
+def _list(name: str, run: str | None, filters: dict[str, Any], db: str | None, *, as_json: bool) -> None:
     from trader.store import queries
-    from trader.store.store import open_store
 
-    with open_store(options.database_url(db), create=False, read_only=True) as store:
+    with _opened(db) as store:
         number = None if run is None else store.resolve(run).run
         columns, rows = queries.listing(store, name, number, **filters)
         write_rows(columns, rows, as_json=as_json)
 
 
+Query = Annotated[
+    str, typer.Argument(metavar="SELECT", help="One read-only statement over the views.", show_default=False)
+]
+RowCap = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many rows.")]
+
+
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="One read-only statement over the views.", show_default=False)],
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many rows.")] = 10_000,
-    db: options.Database = None, as_json: options.Json = False, quiet: options.Quiet = False,
+    query: Query, limit: RowCap = 10_000, db: options.Database = None, as_json: options.Json = False,
+    _quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Run a read-only SELECT over the views (v_trade, v_order, v_fill, ... see docs/sql.md)."""
     from trader.store import queries
-    from trader.store.store import open_store
 
-    with open_store(options.database_url(db), create=False, read_only=True) as store:
+    with _opened(db) as store:
         columns, rows = queries.sql(store, query, limit=limit)
         write_rows(columns, rows, as_json=as_json)
 
@@ -114,9 +143,8 @@ def check(
 ) -> None:  # fmt: skip
     """Recompute conservation and references from the rows alone: exit 0 if all hold, else 1."""
     from trader.store.check import check as check_run
-    from trader.store.store import open_store
 
-    with open_store(options.database_url(db), create=False, read_only=True) as store:
+    with _opened(db) as store:
         results = check_run(store, store.resolve(run).run)
     ok = all(result.ok for result in results)
     if as_json:
@@ -137,11 +165,10 @@ def export(
 ) -> None:  # fmt: skip
     """Write every view of a run as files, beside the database, never instead of it."""
     from trader.store import queries
-    from trader.store.store import open_store
 
     if form not in ("csv", "parquet"):
         raise UserError(f"--format: csv or parquet, not {form!r}")
-    with open_store(options.database_url(db), create=False, read_only=True) as store:
+    with _opened(db) as store:
         files = queries.export(store, store.resolve(run).run, out, form)
     if as_json:
         write_json({"files": [str(file) for file in files]})
@@ -152,18 +179,12 @@ def export(
 @app.command()
 def migrate(db: options.Database = None, as_json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Bring the database to this version's schema (made anew if there is none)."""
+    from trader.store.schema import HEAD
     from trader.store.store import open_store
 
-    url = options.database_url(db)
-    with open_store(url, create=True) as store:
-        revision = store.revision()
+    store = open_store(options.database_url(db), create=True)
+    store.close()
     if as_json:
-        write_json({"db": _shown(url), "revision": revision})
+        write_json({"db": store.url, "revision": HEAD})
     elif not quiet:
-        typer.echo(f"{_shown(url)}: schema {revision}")
-
-
-def _shown(url: str) -> str:
-    from trader.core.config import mask_password
-
-    return mask_password(url)
+        typer.echo(f"{store.url}: schema {HEAD}")

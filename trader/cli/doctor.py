@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+import trader
 from trader.cli import options
 from trader.cli.output import write_json
-from trader.core.types import SurroundingsError, UserError
+from trader.core.errors import SurroundingsError, UserError
 
 PACKAGES: Final = (
-    "nested-trader", "numpy", "numba", "pandas", "pyarrow", "pydantic", "sqlalchemy", "alembic", "ccxt", "torch",
+    "numpy", "numba", "pandas", "pyarrow", "pydantic", "sqlalchemy", "alembic", "ccxt", "torch",
     "gymnasium", "river", "typer", "rich", "structlog",
 )  # fmt: skip
 EXCHANGE_TIME: Final = "https://api.binance.com/api/v3/time"
@@ -44,7 +45,9 @@ class Finding:
 
 def doctor(
     db: options.Database = None,
-    address: Annotated[str, typer.Option("--exchange", metavar="URL", help="Address that tells the exchange's time.")] = EXCHANGE_TIME,
+    address: Annotated[
+        str, typer.Option("--exchange", metavar="URL", help="Address that tells the exchange's time.")
+    ] = EXCHANGE_TIME,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -65,8 +68,13 @@ def doctor(
 
 def _versions() -> list[Finding]:
     """Python and the installed packages."""
+    from importlib.metadata import PackageNotFoundError, version
+
     python = ".".join(str(part) for part in sys.version_info[:3])
-    findings = [Finding("python", sys.version_info >= (3, 11), f"{python} ({sys.executable})")]
+    findings = [
+        Finding("python", sys.version_info >= (3, 11), f"{python} ({sys.executable})"),
+        Finding("nested-trader", True, f"{trader.__version__} ({Path(__file__).resolve().parents[2]})"),
+    ]
     for name in PACKAGES:
         try:
             findings.append(Finding(name, True, version(name)))
@@ -75,32 +83,50 @@ def _versions() -> list[Finding]:
     return findings
 
 
+def _answers(url: str) -> str:
+    """Empty if something listens where a server's URL points, else why not: the store itself would try for a minute."""
+    import socket
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return ""
+    try:
+        socket.create_connection((parts.hostname, parts.port or 5432), TIMEOUT_S).close()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 def _database(url: str) -> Finding:
     """Whether the trade database can be read. One that does not exist yet is fine: a session makes it."""
-    from trader.core.config import mask_password
+    from trader.store.database import Database, locate
+    from trader.store.schema import version as schema_version
     from trader.store.store import open_store
 
-    shown = mask_password(url)
-    file = database_file(url)
-    if url == "memory" or (file is not None and not file.exists()):
-        return Finding("database", True, f"{shown}: made when a session begins")
+    location = locate(url)
+    shown = location.shown
+    begins = Finding("database", True, f"{shown}: made when a session begins")
+    if location.dialect == "memory" or (location.path is not None and not location.path.exists()):
+        return begins
+    if location.path is None and (reason := _answers(location.url)):
+        return Finding("database", False, f"{shown}: {reason}")
     try:
-        with open_store(url, create=False, read_only=True) as store:
+        with closing(Database(location, read_only=True)) as database, database.reading() as connection:
+            if schema_version(connection) is None:
+                return begins
+        with closing(open_store(url, create=False, read_only=True)) as store:
             runs = len(store.runs())
     except (UserError, SurroundingsError) as error:
         return Finding("database", False, str(error))
     return Finding("database", True, f"{shown}: {runs} runs")
 
 
-def database_file(url: str) -> Path | None:
-    """The file behind a SQLite URL; None for other databases."""
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix).partition("?")[0]) if url.startswith(prefix) else None
-
-
 def _disk(url: str) -> Finding:
     """Free space where the database lies, or will lie."""
-    file = database_file(url)
+    from trader.store.database import locate
+
+    file = locate(url).path
     place = (file.parent if file else Path.cwd()).absolute()
     while not place.exists():
         place = place.parent
@@ -122,7 +148,9 @@ def _exchange(address: str) -> list[Finding]:
             told = _server_time(answer.read(65_536), answer.headers.get("Date"))
     except (OSError, ValueError) as error:
         return [
-            Finding("exchange", False, f"{address}: {error} (replay and synthetic sessions do not need it)", fatal=False),
+            Finding(
+                "exchange", False, f"{address}: {error} (replay and synthetic sessions do not need it)", fatal=False
+            ),
             Finding("clock", True, "not compared: no exchange within reach", fatal=False),
         ]
     after = now_ms()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import trader
-from trader.core.types import UserError
+from trader.core.errors import UserError
 
 PACKAGES: Final = ("trader", "agents", "rl", "portfolio", "memory")
 
@@ -36,6 +36,10 @@ def check_packages() -> None:
     for package in PACKAGES:
         found = folder_of(package)
         if found is None:
-            raise UserError(f"package {package!r} is not installed beside {home}: install the project again (make setup)")
+            raise UserError(
+                f"package {package!r} is not installed beside {home}: install the project again (make setup)"
+            )
         if found != home:
-            raise UserError(f"another package named {package!r} in {found} hides the one in {home}: use the project's .venv")
+            raise UserError(
+                f"another package named {package!r} in {found} hides the one in {home}: use the project's .venv"
+            )

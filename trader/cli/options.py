@@ -13,7 +13,7 @@ DATABASE_VARIABLE: Final = "TRADER_DB"
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (TOML).", show_default=False)]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Number or name of a run, or 'latest'.", show_default=False)]
-LatestRun = Annotated[str, typer.Argument(metavar="[RUN]", help="Number or name of a run, or 'latest'.")]
+LatestRun = Annotated[str, typer.Argument(metavar="RUN", help="Number or name of a run, or 'latest'.")]
 Database = Annotated[
     str | None,
     typer.Option(

@@ -30,7 +30,7 @@ class StopFlag(Protocol):
 def stopping(flag: StopFlag, leave: Callable[[int], object] = os._exit) -> Iterator[None]:
     """Within this, the first signal sets `flag.requested` and the second calls `leave(128 + signal)`."""
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # noqa: FBT003 - the interpreter demands it
+    os.set_blocking(writer, False)
     before = {number: signal.signal(number, lambda *_: None) for number in STOPPING}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reader, flag, leave), daemon=True, name="signals")

@@ -40,12 +40,14 @@ def _aggregate(
     out = np.empty((len(times), 5), np.float64)
     counts = np.zeros(len(times), np.int64)
     n = 0
+    first = bucket_of(times[0], length_ms, offset_ms) * length_ms + offset_ms
+    skipped = first if times[0] != first else first - length_ms
     for i in range(len(times)):
         start = bucket_of(times[i], length_ms, offset_ms) * length_ms + offset_ms
+        if start == skipped:
+            continue  # the bucket the stream begins in the middle of
         if n > 0 and out_times[n - 1] == start:
             fold(out[n - 1], candles[i])
-        elif n == 0 and times[i] != start and (i == 0 or counts[0] == 0):
-            continue  # the bucket the stream begins in the middle of
         else:
             out_times[n] = start
             out[n] = candles[i]

@@ -31,6 +31,7 @@ from trader.core.config_values import (
     Timeframe,
     TimeMs,
     WebAddress,
+    later,
 )
 from trader.core.timeframes import milliseconds
 
@@ -47,17 +48,6 @@ DEFAULT_FEES: Final = {"spot": (0.001, 0.001), "swap": (0.0002, 0.0005)}
 """Maker and taker fee of Binance's lowest tier, as fractions of the notional (fee schedule of 2026-11)."""
 
 OUTSIDE_HASH: Final[JsonDict] = {"outside_hash": True}
-
-
-def later(default: object, version: str) -> AfterValidator:
-    """A key whose behaviour arrives in a later version: until then only its default is accepted."""
-
-    def only_default(value: object) -> object:
-        if value != default:
-            raise ValueError(f"arrives in version {version}; in this one it can only be {json.dumps(default)}")
-        return value
-
-    return AfterValidator(only_default)
 
 
 def usable_processors() -> int:

@@ -7,14 +7,16 @@ whose text is the rule; `trader.core.config` puts file and key before it.
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
+from trader.core.errors import UserError
 from trader.core.timeframes import milliseconds
-from trader.core.types import UserError
 
 INT64_MAX: Final = 2**63 - 1
 LARGEST_COUNT: Final = 10**9
@@ -118,3 +120,28 @@ Symbol = Annotated[str, Strict(), BeforeValidator(as_symbol)]
 Timeframe = Annotated[str, Strict(), BeforeValidator(as_timeframe)]
 RunName = Annotated[str, Strict(), BeforeValidator(as_run_name)]
 WebAddress = Annotated[str, Strict(), BeforeValidator(as_web_address)]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A key whose behaviour arrives in a later version: until then only its default is accepted."""
+
+    default: object
+    version: str
+
+    def __call__(self, value: object) -> object:
+        """Pass the default.
+
+        Raises:
+            ValueError: any other value.
+        """
+        if value != self.default:
+            raise ValueError(
+                f"arrives in version {self.version}; in this one it can only be {json.dumps(self.default)}"
+            )
+        return value
+
+
+def later(default: object, version: str) -> AfterValidator:
+    """The validator of such a key."""
+    return AfterValidator(Later(default, version))

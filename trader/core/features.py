@@ -25,18 +25,18 @@ from numpy.typing import NDArray
 
 from trader.core.aggregation import bucket_of, fold
 from trader.core.indicators import (
+    LANES,
     RELATIVE_ZERO,
     TAPS,
     commodity_channel,
     deviation,
     exponential_weights,
-    highest,
-    lowest,
     macd_signal_weights,
     macd_weights,
     mean,
     money_flow,
     position_in_range,
+    signed_amount,
     slope,
     strength,
     true_range,
@@ -63,13 +63,17 @@ FEATURES: Final[tuple[str, ...]] = (
 WARMUP: Final = 360
 """Closed candles of a timeframe after which its features are valid: the longest window is TAPS + 1 candles."""
 
+STAMPS_MS: Final = DAY_MS
+"""Three funding stamps of eight hours: what the funding features look back on, whatever the timeframe."""
+
 BOUND: Final = 8.0
 """Features are clipped to [-BOUND, BOUND]."""
 
 _F: Final = len(FEATURES)
 _SHORT: Final = 128
 _CLOSE, _RANGE, _GAIN, _LOSS = range(4)
-_HIGH, _LOW, _TYPICAL, _VOLUME, _RETURN = range(5)
+_HIGH, _LOW, _TYPICAL, _VOLUME, _RETURN, _SIGNED, _FLOW = range(7)
+_SHORT_RINGS: Final = 7
 _BUCKET, _LAST, _COUNT, _LONG_AT, _SHORT_AT, _SKIP = range(6)
 _NONE: Final = -(1 << 62)
 _WEIGHTS: Final = np.stack(
@@ -108,7 +112,7 @@ class FeatureBlock:
 
 @njit(cache=True, nogil=True)
 def _ratio(value: float, scale: float, level: float) -> float:
-    """value / scale, 0 where the scale is only rounding against its level."""
+    """Value / scale, 0 where the scale is only rounding against its level."""
     return value / scale if scale > RELATIVE_ZERO * level else 0.0
 
 
@@ -126,35 +130,65 @@ def _triangle(phase: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _returns_and_trend(close: NDArray[np.float64], atr: float, sigma: float, scratch: Any, weights: Any, row: Any) -> None:
+def _extremes(window: Any, sign: float, out: Any) -> None:
+    """Largest sign * value of the nested windows that stochastic, Williams %R and the channels need, in one pass.
+
+    out [6]: the last 14 candles, the 14 before the last one, the 14 before the last two, the last 28, and the 20 and
+    the 55 before the last one. All of them contain candles -14 to -3, most of them each other.
+    """
+    n = len(window)
+    common = sign * window[n - 3]
+    for i in range(n - 14, n - 3):
+        common = max(common, sign * window[i])
+    one, two = sign * window[n - 1], sign * window[n - 2]
+    fifteen = sign * window[n - 15]
+    out[0] = max(common, one, two)
+    out[1] = max(common, two, fifteen)
+    out[2] = max(common, fifteen, sign * window[n - 16])
+    best = max(out[2], two)
+    for i in range(n - 21, n - 16):
+        best = max(best, sign * window[i])
+    out[4] = best
+    for i in range(n - 28, n - 21):
+        best = max(best, sign * window[i])
+    out[3] = max(best, one)
+    a, b = best, best
+    for i in range(n - 56, n - 28, 2):
+        a = max(a, sign * window[i])
+        b = max(b, sign * window[i + 1])
+    out[5] = max(a, b)
+
+
+@njit(cache=True, nogil=True)
+def _returns_and_trend(close: Any, atr: float, sigma: float, lanes: Any, weights: Any, row: Any) -> None:
     """Columns 0 to 9. Returns in standard deviations of their horizon, distances in ATR."""
     last = close[-1]
     for i, horizon in enumerate((1, 4, 12, 24, 72)):
         row[i] = _ratio(last / close[-1 - horizon] - 1.0, sigma * math.sqrt(horizon), 1.0)
-    macd = weighted_sum(weights[1], close, scratch)
-    row[5] = 0.5 * _ratio(last - weighted_sum(weights[0], close, scratch), atr, last)
+    macd = weighted_sum(weights[1], close, lanes)
+    row[5] = 0.5 * _ratio(last - weighted_sum(weights[0], close, lanes), atr, last)
     row[6] = _ratio(macd, atr, last)
-    row[7] = 2.0 * _ratio(macd - weighted_sum(weights[2], close, scratch), atr, last)
+    row[7] = 2.0 * _ratio(macd - weighted_sum(weights[2], close, lanes), atr, last)
     row[8] = _ratio(slope(close[-20:]) * math.sqrt(20.0), atr, last)
     row[9] = _ratio(slope(close[-50:]) * math.sqrt(50.0), atr, last)
 
 
 @njit(cache=True, nogil=True)
-def _momentum_and_volatility(
-    close: Any, short: Any, gain: float, loss: float, atr: float, sigma: float, recent: float, root_hours: float, row: Any
-) -> None:
-    """Columns 10 to 18. Oscillators are centred and brought to [-2, 2]."""
-    last = close[-1]
-    high, low = short[_HIGH], short[_LOW]
+def _momentum(close: Any, typical: Any, gain: float, loss: float, top: Any, bottom: Any, row: Any) -> None:
+    """Columns 10 to 13: oscillators, centred and brought to [-2, 2] (CCI: to about that)."""
     row[10] = (strength(gain, loss) - 50.0) / 25.0
     smooth = 0.0
     for back in range(3):
-        end = len(high) - back
-        bottom = lowest(low[end - 14 : end])
-        smooth += position_in_range(close[len(close) - 1 - back], bottom, highest(high[end - 14 : end]))
+        smooth += position_in_range(close[len(close) - 1 - back], -bottom[back], top[back])
     row[11] = 4.0 * smooth / 3.0 - 2.0
-    row[12] = commodity_channel(short[_TYPICAL][-20:]) / 100.0
-    row[13] = 4.0 * position_in_range(last, lowest(low[-28:]), highest(high[-28:])) - 2.0
+    row[12] = commodity_channel(typical) / 100.0
+    row[13] = 4.0 * position_in_range(close[-1], -bottom[3], top[3]) - 2.0
+
+
+@njit(cache=True, nogil=True)
+def _volatility(close: Any, atr: float, sigma: float, recent: float, root_hours: float, row: Any) -> None:
+    """Columns 14 to 18."""
+    last = close[-1]
     row[14] = _contrast(atr / last, VOLATILITY_SCALE * root_hours)
     row[15] = _contrast(recent, sigma)
     mean_20 = mean(close[-20:])
@@ -166,28 +200,23 @@ def _momentum_and_volatility(
 
 
 @njit(cache=True, nogil=True)
-def _shape_volume_channel(candle: Any, close: Any, short: Any, atr: float, row: Any) -> None:
-    """Columns 19 to 26. The channels are those of the candles before this one: beyond -2 or 2 is a breakout."""
-    opened, top, bottom, last = candle[OPEN], candle[HIGH], candle[LOW], candle[CLOSE]
+def _shape_and_channel(candle: Any, atr: float, top: Any, bottom: Any, row: Any) -> None:
+    """Columns 19 to 21, 25, 26. The channels are those of the candles before: beyond -2 or 2 is a breakout."""
+    opened, high, low, last = candle[OPEN], candle[HIGH], candle[LOW], candle[CLOSE]
     row[19] = _ratio(last - opened, atr, last)
-    row[20] = _ratio((min(opened, last) - bottom) - (top - max(opened, last)), atr, last)
-    row[21] = _ratio(top - bottom, atr, last) - 1.0
-    volume = short[_VOLUME]
-    row[22] = _contrast(volume[-1], mean(volume[-20:]))
-    signed = 0.0
-    total = 0.0
-    for i in range(1, 21):
-        change = close[-i] - close[-i - 1]
-        total += volume[-i]
-        if change > 0.0:
-            signed += volume[-i]
-        elif change < 0.0:
-            signed -= volume[-i]
-    row[23] = 2.0 * signed / total if total > 0.0 else 0.0
-    row[24] = (money_flow(short[_TYPICAL][-15:], volume[-15:]) - 50.0) / 25.0
-    high, low = short[_HIGH], short[_LOW]
-    row[25] = 4.0 * position_in_range(last, lowest(low[-21:-1]), highest(high[-21:-1])) - 2.0
-    row[26] = 4.0 * position_in_range(last, lowest(low[-56:-1]), highest(high[-56:-1])) - 2.0
+    row[20] = _ratio((min(opened, last) - low) - (high - max(opened, last)), atr, last)
+    row[21] = _ratio(high - low, atr, last) - 1.0
+    row[25] = 4.0 * position_in_range(last, -bottom[4], top[4]) - 2.0
+    row[26] = 4.0 * position_in_range(last, -bottom[5], top[5]) - 2.0
+
+
+@njit(cache=True, nogil=True)
+def _volume(volume: Any, signed: Any, flow: Any, row: Any) -> None:
+    """Columns 22 to 24: volume against its mean, on-balance volume over 20 candles, money flow."""
+    average = mean(volume)
+    row[22] = _contrast(volume[-1], average)
+    row[23] = 2.0 * _ratio(mean(signed), average, 0.0)
+    row[24] = (money_flow(flow) - 50.0) / 25.0
 
 
 @njit(cache=True, nogil=True)
@@ -211,20 +240,24 @@ def _push(ring: NDArray[np.float64], at: int, value: float) -> None:
 @njit(cache=True, nogil=True)
 def _take_in(candle: Any, ints: Any, long: Any, short: Any) -> None:
     """A closed candle enters the rings of its timeframe."""
-    last = candle[CLOSE]
-    at = ints[_LONG_AT]
-    short_at = ints[_SHORT_AT]
+    last, volume = candle[CLOSE], candle[VOLUME]
+    typical = (candle[HIGH] + candle[LOW] + last) / 3.0
+    at, short_at = ints[_LONG_AT], ints[_SHORT_AT]
     # the first candle has no predecessor: its zeros leave the windows before WARMUP
-    previous = long[_CLOSE, (at - 1) % TAPS] if ints[_COUNT] > 0 else last
+    previous, previous_typical = last, typical
+    if ints[_COUNT] > 0:
+        previous, previous_typical = long[_CLOSE, (at - 1) % TAPS], short[_TYPICAL, (short_at - 1) % _SHORT]
     _push(long[_CLOSE], at, last)
     _push(long[_RANGE], at, true_range(candle[HIGH], candle[LOW], previous))
     _push(long[_GAIN], at, max(last - previous, 0.0))
     _push(long[_LOSS], at, max(previous - last, 0.0))
     _push(short[_HIGH], short_at, candle[HIGH])
     _push(short[_LOW], short_at, candle[LOW])
-    _push(short[_TYPICAL], short_at, (candle[HIGH] + candle[LOW] + last) / 3.0)
-    _push(short[_VOLUME], short_at, candle[VOLUME])
+    _push(short[_TYPICAL], short_at, typical)
+    _push(short[_VOLUME], short_at, volume)
     _push(short[_RETURN], short_at, last / previous - 1.0)
+    _push(short[_SIGNED], short_at, signed_amount(volume, last, previous))
+    _push(short[_FLOW], short_at, signed_amount(typical * volume, typical, previous_typical))
     ints[_LONG_AT] = (at + 1) % TAPS
     ints[_SHORT_AT] = (short_at + 1) % _SHORT
     ints[_COUNT] += 1
@@ -232,24 +265,27 @@ def _take_in(candle: Any, ints: Any, long: Any, short: Any) -> None:
 
 @njit(cache=True, nogil=True)
 def _describe(
-    candle: Any, close_ms: int, length_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any, scratch: Any,
-    row: Any,
+    candle: Any, close_ms: int, length_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any,
+    scratch: Any, row: Any,
 ) -> tuple[float, int]:  # fmt: skip
     """Fill `row` [F] for the candle just taken in; returns its ATR and regime."""
-    at = ints[_LONG_AT]
-    windows = long[:, at : at + TAPS]
-    recent_windows = short[:, ints[_SHORT_AT] : ints[_SHORT_AT] + _SHORT]
-    close = windows[_CLOSE]
-    atr = weighted_sum(weights[3], windows[_RANGE], scratch)
-    gain = weighted_sum(weights[3], windows[_GAIN], scratch)
-    loss = weighted_sum(weights[3], windows[_LOSS], scratch)
-    returns = recent_windows[_RETURN]
-    sigma = deviation(returns[-120:], mean(returns[-120:]))
+    at, end = ints[_LONG_AT], ints[_SHORT_AT] + _SHORT
+    lanes, top, bottom = scratch[:LANES], scratch[LANES : LANES + 6], scratch[LANES + 6 : LANES + 12]
+    # one row of a ring, then a slice of it: numba knows that such a window is contiguous, of a 2-D slice it does not
+    close = long[_CLOSE][at : at + TAPS]
+    returns = short[_RETURN][end - 120 : end]
+    atr = weighted_sum(weights[3], long[_RANGE][at : at + TAPS], lanes)
+    gain = weighted_sum(weights[3], long[_GAIN][at : at + TAPS], lanes)
+    loss = weighted_sum(weights[3], long[_LOSS][at : at + TAPS], lanes)
+    sigma = deviation(returns, mean(returns))
     recent = deviation(returns[-24:], mean(returns[-24:]))
-    _returns_and_trend(close, atr, sigma, scratch, weights, row)
-    root_hours = math.sqrt(length_ms / HOUR_MS)
-    _momentum_and_volatility(close, recent_windows, gain, loss, atr, sigma, recent, root_hours, row)
-    _shape_volume_channel(candle, close, recent_windows, atr, row)
+    _extremes(short[_HIGH][end - 56 : end], 1.0, top)
+    _extremes(short[_LOW][end - 56 : end], -1.0, bottom)
+    _returns_and_trend(close, atr, sigma, lanes, weights, row)
+    _momentum(close, short[_TYPICAL][end - 20 : end], gain, loss, top, bottom, row)
+    _volatility(close, atr, sigma, recent, math.sqrt(length_ms / HOUR_MS), row)
+    _shape_and_channel(candle, atr, top, bottom, row)
+    _volume(short[_VOLUME][end - 20 : end], short[_SIGNED][end - 20 : end], short[_FLOW][end - 14 : end], row)
     _clock_and_funding(close_ms, funding, row)
     for i in range(_F):
         row[i] = min(max(row[i], -BOUND), BOUND)
@@ -258,8 +294,8 @@ def _describe(
 
 @njit(cache=True, nogil=True)
 def _close_bucket(
-    partial: Any, length_ms: int, offset_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any, scratch: Any,
-    row: Any, latest: Any, facts: Any,
+    partial: Any, length_ms: int, offset_ms: int, ints: Any, long: Any, short: Any, funding: Any, weights: Any,
+    scratch: Any, row: Any, facts: Any,
 ) -> bool:  # fmt: skip
     """Close the open bucket of one market and timeframe; True if it counted."""
     bucket = ints[_BUCKET]
@@ -271,32 +307,22 @@ def _close_bucket(
     _take_in(partial, ints, long, short)
     if ints[_COUNT] >= WARMUP:
         close_ms = (bucket + 1) * length_ms + offset_ms
-        atr, regime = _describe(
-            partial, close_ms, length_ms, ints, long, short, funding, weights, scratch, row
-        )
-        latest[:] = row
-        facts[0] = atr
-        facts[1] = regime
+        facts[0], facts[1] = _describe(partial, close_ms, length_ms, ints, long, short, funding, weights, scratch, row)
     return True
 
 
 @njit(cache=True, nogil=True)
 def _step(
-    time_ms: int, candle: Any, base_ms: int, length_ms: int, offset_ms: int, partial: Any, ints: Any, long: Any, short: Any,
-    funding: Any, weights: Any, scratch: Any, row: Any, latest: Any, facts: Any,
+    time_ms: int, candle: Any, base_ms: int, length_ms: int, offset_ms: int, partial: Any, ints: Any, long: Any,
+    short: Any, funding: Any, weights: Any, scratch: Any, row: Any, facts: Any,
 ) -> bool:  # fmt: skip
     """One base candle of one market, for one timeframe; True if a candle of the timeframe closed."""
     bucket = bucket_of(time_ms, length_ms, offset_ms)
     closed = False
-    if ints[_BUCKET] not in (_NONE, bucket):
-        closed = _close_bucket(
-            partial, length_ms, offset_ms, ints, long, short, funding, weights, scratch, row, latest, facts
-        )
+    if ints[_BUCKET] != _NONE and ints[_BUCKET] != bucket:
+        closed = _close_bucket(partial, length_ms, offset_ms, ints, long, short, funding, weights, scratch, row, facts)
     if ints[_LAST] != _NONE and bucket > ints[_LAST] + 1:
         ints[_COUNT] = 0
-        latest[:] = np.nan
-        facts[0] = np.nan
-        facts[1] = 0.0
     if ints[_BUCKET] == _NONE:
         ints[_BUCKET] = bucket
         ints[_SKIP] = 1 if ints[_LAST] == _NONE and time_ms != bucket * length_ms + offset_ms else 0
@@ -304,9 +330,7 @@ def _step(
     else:
         fold(partial, candle)
     if time_ms + base_ms == (bucket + 1) * length_ms + offset_ms:
-        counted = _close_bucket(
-            partial, length_ms, offset_ms, ints, long, short, funding, weights, scratch, row, latest, facts
-        )
+        counted = _close_bucket(partial, length_ms, offset_ms, ints, long, short, funding, weights, scratch, row, facts)
         closed = closed or counted
     return closed
 
@@ -314,29 +338,52 @@ def _step(
 @njit(cache=True, nogil=True)
 def _advance(
     times: Any, candles: Any, present: Any, rates: Any, base_ms: int, lengths: Any, ints: Any, partial: Any, long: Any,
-    short: Any, funding: Any, latest: Any, facts: Any, weights: Any, features: Any, closed: Any, valid: Any, atr: Any,
+    short: Any, funding: Any, rows: Any, facts: Any, weights: Any, features: Any, closed: Any, valid: Any, atr: Any,
     regime: Any,
 ) -> None:  # fmt: skip
-    """The loop: markets outside (their rings stay in the cache), frames, then timeframes."""
-    scratch = np.empty(TAPS // 4)
-    row = np.empty(_F)
+    """The loop: one market and timeframe after the other (its rings stay in the cache), frames inside."""
+    scratch = np.empty(LANES + 12)
     for m in range(candles.shape[1]):
-        for t in range(len(times)):
-            if not math.isnan(rates[t, m]):
-                funding[m, 2] = funding[m, 1]
-                funding[m, 1] = funding[m, 0]
-                funding[m, 0] = rates[t, m]
-            for k in range(lengths.shape[0]):
+        for k in range(lengths.shape[0]):
+            stamps, row, fact = funding[m, k], rows[m, k], facts[m, k]
+            count, bucket, long_rings, short_rings = ints[m, k], partial[m, k], long[m, k], short[m, k]
+            for t in range(len(times)):
+                if not math.isnan(rates[t, m]):
+                    stamps[2], stamps[1], stamps[0] = stamps[1], stamps[0], rates[t, m]
                 if present[t, m]:
                     closed[t, m, k] = _step(
-                        times[t], candles[t, m], base_ms, lengths[k, 0], lengths[k, 1], partial[m, k], ints[m, k],
-                        long[m, k], short[m, k], funding[m], weights, scratch, row, latest[m, k], facts[m, k],
+                        times[t], candles[t, m], base_ms, lengths[k, 0], lengths[k, 1], bucket, count, long_rings,
+                        short_rings, stamps, weights, scratch, row, fact,
                     )  # fmt: skip
-                valid[t, m, k] = ints[m, k, _COUNT] >= WARMUP
-                for f in range(_F):
-                    features[t, m, k, f] = latest[m, k, f]
-                atr[t, m, k] = facts[m, k, 0]
-                regime[t, m, k] = np.int8(facts[m, k, 1])
+                good = count[_COUNT] >= WARMUP
+                valid[t, m, k] = good
+                if good:
+                    for f in range(_F):
+                        features[t, m, k, f] = row[f]
+                    atr[t, m, k] = fact[0]
+                    regime[t, m, k] = np.int8(fact[1])
+                else:
+                    for f in range(_F):
+                        features[t, m, k, f] = np.nan
+                    atr[t, m, k] = np.nan
+                    regime[t, m, k] = 0
+
+
+def warmup_frames(base_ms: int, timeframes_ms: tuple[int, ...]) -> int:
+    """Base candles of history after which every feature of every timeframe is valid and depends on nothing older.
+
+    WARMUP candles of the longest timeframe, and at least a day, for the funding stamps; one candle more than either, so
+    that a history may begin in the middle of a bucket.
+    """
+    longest = max(timeframes_ms)
+    return -(-max((WARMUP + 1) * longest, STAMPS_MS + base_ms) // base_ms)
+
+
+def _frozen(values: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous read-only view: numba compiles once more for writable arrays, so there is only one kind."""
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view
 
 
 class FeatureEngine:
@@ -359,10 +406,10 @@ class FeatureEngine:
             "ints": np.zeros((markets, count, 6), np.int64),
             "partial": np.zeros((markets, count, 5)),
             "long": np.zeros((markets, count, 4, 2 * TAPS)),
-            "short": np.zeros((markets, count, 5, 2 * _SHORT)),
-            "funding": np.zeros((markets, 3)),
-            "latest": np.full((markets, count, _F), np.nan, np.float32),
-            "facts": np.full((markets, count, 2), (np.nan, 0.0)),
+            "short": np.zeros((markets, count, _SHORT_RINGS, 2 * _SHORT)),
+            "funding": np.zeros((markets, count, 3)),
+            "rows": np.zeros((markets, count, _F)),
+            "facts": np.zeros((markets, count, 2)),
         }
         self._state["ints"][:, :, (_BUCKET, _LAST)] = _NONE
 
@@ -386,8 +433,9 @@ class FeatureEngine:
         if block.times[0] <= state["time"][0]:
             raise ValueError(f"block begins at {block.times[0]}, not after {state['time'][0]}")
         _advance(
-            block.times, np.ascontiguousarray(block.candles), block.present, block.stamp_rate, self.base_ms, self._lengths,
-            state["ints"], state["partial"], state["long"], state["short"], state["funding"], state["latest"],
+            _frozen(block.times), _frozen(block.candles), _frozen(block.present), _frozen(block.stamp_rate),
+            self.base_ms, self._lengths,
+            state["ints"], state["partial"], state["long"], state["short"], state["funding"], state["rows"],
             state["facts"], _WEIGHTS, out.features, out.closed, out.valid, out.atr, out.regime,
         )  # fmt: skip
         state["time"][0] = block.times[-1]

@@ -5,12 +5,12 @@ the window functions on its rings; the array functions (the bottom half) call th
 NaN where the window is not full yet, as TA-Lib does.
 
 Exponential averages have no end. The engine must not depend on when its history began, so there they are what they
-numerically are anyway: a weighted sum over the last `TAPS` candles, with weights (1 - k)^age that add up to one. What is
-cut off weighs (25/27)^352 = 1.7e-12 for the slowest average (EMA 26) and 4.7e-12 for Wilder's 14. `ema` and the other
-array functions are the textbook recursions with TA-Lib's starting values.
+numerically are anyway: a weighted sum over the last `TAPS` candles, with weights (1 - k)^age that add up to one. What
+is cut off weighs (25/27)^352 = 1.7e-12 for the slowest average (EMA 26) and 4.7e-12 for Wilder's 14. `ema` and the
+other array functions are the textbook recursions with TA-Lib's starting values.
 
-Sources: J. W. Wilder, New Concepts in Technical Trading Systems (1978): ATR, RSI. D. Lambert, Commodities, Oct 1980: CCI.
-G. Lane: stochastic. L. Williams: %R. G. Appel: MACD. J. Bollinger: bands. Definitions and warm-up as in TA-Lib 0.6.
+Sources: J. W. Wilder, New Concepts in Technical Trading Systems (1978): ATR, RSI. D. Lambert, Commodities, Oct 1980:
+CCI. G. Lane: stochastic. L. Williams: %R. G. Appel: MACD. J. Bollinger: bands. Definitions and warm-up as in TA-Lib.
 No fastmath: every sum has one fixed order, so the same window gives the same bits everywhere.
 """
 
@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TAPS: Final = 352
-"""Length of the weighted sums: a multiple of 4, long enough for EMA 26 (see the top of the file)."""
+"""Length of the weighted sums: a multiple of 32, long enough for EMA 26 (see the top of the file)."""
+
+LANES: Final = 32
 
 RELATIVE_ZERO: Final = 1e-12
 """A spread smaller than this part of its level is rounding, not movement."""
@@ -64,58 +66,86 @@ def macd_signal_weights(fast: int = 12, slow: int = 26, signal: int = 9) -> Floa
 
 
 @njit(cache=True, nogil=True)
-def weighted_sum(weights: Floats, window: Floats, scratch: Floats) -> float:
-    """Sum of weights[i] * window[i]; the length is a multiple of 4, scratch holds a quarter of it.
+def weighted_sum(weights: Floats, window: Floats, lanes: Floats) -> float:
+    """Sum of weights[i] * window[i] over TAPS = 11 * LANES values; `lanes` [LANES] is scratch.
 
-    Four partial sums, then halving: a fixed order that the compiler can vectorise without fastmath.
+    Eleven products a lane as one expression, then halving: a fixed order that the compiler vectorises without fastmath
+    (31 ns instead of 140 for a plain loop, whose additions wait for each other).
     """
-    n = len(weights) // 4
-    for j in range(n):
-        scratch[j] = (weights[j] * window[j] + weights[j + n] * window[j + n]) + (
-            weights[j + 2 * n] * window[j + 2 * n] + weights[j + 3 * n] * window[j + 3 * n]
+    for j in range(LANES):
+        lanes[j] = (
+            (
+                (weights[j] * window[j] + weights[j + 32] * window[j + 32])
+                + (weights[j + 64] * window[j + 64] + weights[j + 96] * window[j + 96])
+            )
+            + (
+                (weights[j + 128] * window[j + 128] + weights[j + 160] * window[j + 160])
+                + (weights[j + 192] * window[j + 192] + weights[j + 224] * window[j + 224])
+            )
+        ) + (
+            (weights[j + 256] * window[j + 256] + weights[j + 288] * window[j + 288])
+            + weights[j + 320] * window[j + 320]
         )
-    while n > 1:
-        half = n // 2
-        for j in range(half):
-            scratch[j] += scratch[n - half + j]
-        n -= half
-    return scratch[0]
+    for j in range(16):
+        lanes[j] += lanes[j + 16]
+    for j in range(8):
+        lanes[j] += lanes[j + 8]
+    total: float = ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
+    return total
 
 
 @njit(cache=True, nogil=True)
 def mean(window: Floats) -> float:
-    """Arithmetic mean."""
-    total = 0.0
-    for value in window:
-        total += value
-    return total / len(window)
+    """Arithmetic mean. The sums of the four quarters do not wait for each other."""
+    n = len(window)
+    q = n // 4
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(q):
+        a += window[i]
+        b += window[q + i]
+        c += window[2 * q + i]
+        d += window[3 * q + i]
+    for i in range(4 * q, n):
+        a += window[i]
+    return ((a + b) + (c + d)) / n
 
 
 @njit(cache=True, nogil=True)
 def deviation(window: Floats, centre: float) -> float:
     """Population standard deviation around a given mean (TA-Lib's STDDEV divides by n)."""
-    total = 0.0
-    for value in window:
-        total += (value - centre) * (value - centre)
-    return math.sqrt(total / len(window))
+    n = len(window)
+    q = n // 4
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(q):
+        a += (window[i] - centre) ** 2
+        b += (window[q + i] - centre) ** 2
+        c += (window[2 * q + i] - centre) ** 2
+        d += (window[3 * q + i] - centre) ** 2
+    for i in range(4 * q, n):
+        a += (window[i] - centre) ** 2
+    return math.sqrt(((a + b) + (c + d)) / n)
 
 
 @njit(cache=True, nogil=True)
 def highest(window: Floats) -> float:
     """Largest value."""
-    best = window[0]
-    for value in window:
-        best = max(best, value)
-    return best
+    n = len(window)
+    a, b = window[0], window[n - 1]
+    for i in range(0, n - 1, 2):
+        a = max(a, window[i])
+        b = max(b, window[i + 1])
+    return max(a, b)
 
 
 @njit(cache=True, nogil=True)
 def lowest(window: Floats) -> float:
     """Smallest value."""
-    best = window[0]
-    for value in window:
-        best = min(best, value)
-    return best
+    n = len(window)
+    a, b = window[0], window[n - 1]
+    for i in range(0, n - 1, 2):
+        a = min(a, window[i])
+        b = min(b, window[i + 1])
+    return min(a, b)
 
 
 @njit(cache=True, nogil=True)
@@ -123,10 +153,16 @@ def slope(window: Floats) -> float:
     """Slope of the least-squares line through the window, per candle (LINEARREG_SLOPE)."""
     n = len(window)
     centre = 0.5 * (n - 1)
-    total = 0.0
-    for i in range(n):
-        total += (i - centre) * window[i]
-    return total / (n * (n * n - 1.0) / 12.0)
+    # value i and its mirror image have opposite weights
+    half = n // 2
+    quarter = half // 2
+    a, b = 0.0, 0.0
+    for i in range(quarter):
+        a += (centre - i) * (window[n - 1 - i] - window[i])
+        b += (centre - quarter - i) * (window[n - 1 - quarter - i] - window[quarter + i])
+    for i in range(2 * quarter, half):
+        a += (centre - i) * (window[n - 1 - i] - window[i])
+    return (a + b) / (n * (n * n - 1.0) / 12.0)
 
 
 @njit(cache=True, nogil=True)
@@ -143,16 +179,22 @@ def commodity_channel(typical: Floats) -> float:
 
 
 @njit(cache=True, nogil=True)
-def money_flow(typical: Floats, volume: Floats) -> float:
-    """MFI in [0, 100] of n + 1 typical prices and volumes (the first only gives a direction); 50 without flow."""
+def signed_amount(amount: float, now: float, before: float) -> float:
+    """The amount with the sign of a price change; 0 if there was none but rounding (typical prices are thirds)."""
+    if abs(now - before) <= RELATIVE_ZERO * abs(before):
+        return 0.0
+    return amount if now > before else -amount
+
+
+@njit(cache=True, nogil=True)
+def money_flow(flow: Floats) -> float:
+    """MFI in [0, 100] of typical price * volume, signed by the change of the typical price; 50 without flow."""
     up = 0.0
-    down = 0.0
-    for i in range(1, len(typical)):
-        if typical[i] > typical[i - 1]:
-            up += typical[i] * volume[i]
-        elif typical[i] < typical[i - 1]:
-            down += typical[i] * volume[i]
-    return 100.0 * up / (up + down) if up + down > 0.0 else 50.0
+    total = 0.0
+    for value in flow:
+        up += max(value, 0.0)
+        total += abs(value)
+    return 100.0 * up / total if total > 0.0 else 50.0
 
 
 @njit(cache=True, nogil=True)
@@ -170,7 +212,7 @@ def strength(up: float, down: float) -> float:
 @njit(cache=True, nogil=True)
 def true_range(high: float, low: float, previous_close: float) -> float:
     """Wilder's true range."""
-    return max(high - low, max(abs(high - previous_close), abs(low - previous_close)))
+    return max(high - low, abs(high - previous_close), abs(low - previous_close))
 
 
 # --- over whole arrays -----------------------------------------------------------------------------------------------
@@ -320,9 +362,12 @@ def cci(high: Floats, low: Floats, close: Floats, n: int = 20) -> Floats:
 def mfi(high: Floats, low: Floats, close: Floats, volume: Floats, n: int = 14) -> Floats:
     """Money flow index in [0, 100]."""
     typical = (high + low + close) / 3.0
+    flow = np.zeros(len(close))
     out = np.full(len(close), np.nan)
-    for i in range(n, len(close)):
-        out[i] = money_flow(typical[i - n : i + 1], volume[i - n : i + 1])
+    for i in range(1, len(close)):
+        flow[i] = signed_amount(typical[i] * volume[i], typical[i], typical[i - 1])
+        if i >= n:
+            out[i] = money_flow(flow[i - n + 1 : i + 1])
     return out
 
 

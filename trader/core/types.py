@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trader.core.errors import SurroundingsError, UserError
+
+__all__ = [
+    "CLOSE", "HIGH", "LOW", "OPEN", "VOLUME", "Block", "Incident", "Instrument", "LeverageTier", "SurroundingsError",
+    "UserError",
+]  # fmt: skip
+
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
-
-
-class UserError(Exception):
-    """The user's input is wrong. The message is one line that names the file, key or row and the rule: exit code 2."""
-
-
-class SurroundingsError(Exception):
-    """Exchange, disk or database failed after the documented retries: exit code 3; the line says how to resume."""
 
 
 @dataclass(frozen=True, slots=True)
