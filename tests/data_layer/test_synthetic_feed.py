@@ -65,9 +65,8 @@ def test_candles_are_valid_on_their_tick_and_lot(base_ms):
         assert instrument.minimum_quantity == instrument.lot > 1
         for values, step in ((o, instrument.tick), (h, instrument.tick), (low, instrument.tick), (c, instrument.tick),
                              (v, instrument.lot)):  # fmt: skip
-            units = np.rint(values[:, m] * 1e8).astype(np.int64)
-            assert (units % step == 0).all()
-            np.testing.assert_array_equal(units / 1e8, values[:, m])
+            per_unit = 10**8 // step
+            np.testing.assert_array_equal(np.rint(values[:, m] * per_unit) / per_unit, values[:, m])
         assert (instrument.perpetual, instrument.source, len(instrument.tiers)) == (True, "synthetic", 1)
 
 
