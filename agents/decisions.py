@@ -158,9 +158,7 @@ def decide(
         return count
     if state[agent, at.FUNDED]:
         totals[at.SIGNALS] += 1
-    return _queue_entry(
-        state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count
-    )
+    return _queue_entry(state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count)
 
 
 @njit(cache=True, nogil=True)

@@ -141,9 +141,7 @@ def _exit_fill(
         value = order_value(price, quantity, -side, market)
         cost = order_value(state[agent, at.ENTRY_PRICE], quantity, side, market)
         if state[agent, at.MARGIN] + side * (value - cost) < fill_fee(raw, price, quantity, value, market):
-            return liquidate(
-                state, habits, watch, totals, agent, candle, bar, price, phase, market, events, count
-            )
+            return liquidate(state, habits, watch, totals, agent, candle, bar, price, phase, market, events, count)
     limited = _NO_LIMIT if quantity == state[agent, at.PENDING_REQUESTED] else _BY_PARTICIPATION
     count = leave(
         state, habits, watch, totals, agent, candle, bar[at.IN_MS], phase, kind, reference, raw, price, quantity,
@@ -194,9 +192,7 @@ def _at_open(
         share = quantity_share(state[a, at.PENDING_QUANTITY], available, buys + sells, market[rule.LOT])
         if kind == _ENTRY:
             fraction = buy_fraction if state[a, at.PENDING_SIDE] > 0 else sell_fraction
-            count = enter(
-                state, habits, watch, totals, a, candle, bar, share, fraction, market, tiers, events, count
-            )
+            count = enter(state, habits, watch, totals, a, candle, bar, share, fraction, market, tiers, events, count)
             share = state[a, at.QUANTITY]
         else:
             fraction = buy_fraction if state[a, at.SIDE] < 0 else sell_fraction
@@ -351,9 +347,7 @@ def run_market(
                     _new_day(triggers, days, float(totals[at.LAST_CLOSE]) / float(market[rule.PRICE_SCALE]))
                 totals[at.LAST_DAY] = bar[at.IN_MS] // _DAY_MS
             if bar[at.IN_RATE] != 0:
-                count = _settle_funding(
-                    state, habits, triggers, watch, totals, t, bar, market, tiers, events, count
-                )
+                count = _settle_funding(state, habits, triggers, watch, totals, t, bar, market, tiers, events, count)
             flagged = _flagged(
                 triggers, watch, scores[t], closed[t], segments, floats[t, 0], floats[t, 1], bar[at.IN_MS], flags,
                 woken[0],
@@ -421,7 +415,7 @@ def unrealised(totals: Integers, market: Integers) -> int:
 @njit(cache=True, nogil=True)
 def close_all(
     state: Integers, habits: Floats, triggers: Singles, watch: Integers, totals: Integers, bar: Integers,
-    market: Integers, tiers: Integers, events: Integers,
+    market: Integers, events: Integers,
 ) -> int:  # fmt: skip
     """End of a finished session: every position is closed at the market's last close, with the fee, outside the cap;
     queued entries are dropped. Returns the number of events."""

@@ -136,5 +136,12 @@ def score_block(
         if len(rows):
             archetypes[archetype].ideas(padded, rows, agents.genes, out, start, stop)
             scores.mix_scores(
-                padded, rows, np.ascontiguousarray(regime[:, timeframe]), agents.weights, agents.mixing, out, start, stop
+                padded,
+                rows,
+                np.ascontiguousarray(regime[:, timeframe]),
+                agents.weights,
+                agents.mixing,
+                out,
+                start,
+                stop,
             )

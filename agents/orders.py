@@ -21,7 +21,7 @@ from trader.broker.fills import (
     taker_fee,
     whole_lots,
 )
-from trader.broker.margin import LEVERAGE_SCALE, initial_margin, liquidation_price
+from trader.broker.margin import initial_margin, liquidation_price
 from trader.core.money import FRACTION_SCALE, OVERFLOW, mul_div_ceil, mul_div_floor
 from trader.core.rows import IDS_PER_AGENT, Limit, OrderKind, Reject
 
@@ -150,9 +150,7 @@ def enter(
         if offered < market[rule.MINIMUM_QUANTITY] or offered < requested:
             reason = _REJECT_VOLUME if bar[at.IN_VOLUME] == 0 else _REJECT_PARTICIPATION
         state[agent, at.COOL_UNTIL] = bar[at.IN_MS] + np.int64(habits[agent, at.COOLDOWN_MS])
-        return reject(
-            events, count, candle, at.PHASE_OPEN, state, agent, order, side, decided, requested, reason, 1
-        )
+        return reject(events, count, candle, at.PHASE_OPEN, state, agent, order, side, decided, requested, reason, 1)
     fee = fill_fee(raw, price, quantity, notional, market)
     initial = initial_margin(notional, leverage)
     assert initial + fee <= held

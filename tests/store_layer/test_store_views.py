@@ -42,9 +42,9 @@ def with_utc(words):
     return [name for word in words.split() for name in ([word, word[:-3] + "_utc"] if word.endswith("_ms") else [word])]
 
 
-@pytest.fixture
-def store(url):
-    with open_store(url, create=True) as opened:
+@pytest.fixture(scope="module")
+def store(module_url):
+    with open_store(module_url, create=True) as opened:
         sample_run.write(opened, sample_run.make(60, 8, 5))
         yield opened
 

@@ -274,16 +274,12 @@ TRANSFER: Final = TableSpec("transfer", _columns("seq time_ms debit credit amoun
 
 BIRTH: Final = TableSpec(
     "birth",
-    _columns(
-        "seq time_ms agent parent_a parent_b operator archetype market timeframe generation frozen genes:text"
-    ),
+    _columns("seq time_ms agent parent_a parent_b operator archetype market timeframe generation frozen genes:text"),
     "birth",
 )
 """One row per agent, when it is born; genes is canonical JSON, name to value; parents -1 if none."""
 
-DEATH: Final = TableSpec(
-    "death", _columns("seq time_ms agent cause generation fitness:float trades pnl"), "death"
-)
+DEATH: Final = TableSpec("death", _columns("seq time_ms agent cause generation fitness:float trades pnl"), "death")
 """One row per agent that died, with its record at death."""
 
 FITNESS: Final = TableSpec(

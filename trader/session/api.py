@@ -79,7 +79,9 @@ def run_session(
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             with store.locked(run):
-                session = _Session(config, feed.instruments, store, row, store.writer(run), stop or StopFlag(), progress)
+                session = _Session(
+                    config, feed.instruments, store, row, store.writer(run), stop or StopFlag(), progress
+                )
                 return session.drive(feed)
         finally:
             store.close()
@@ -105,9 +107,7 @@ def resume_session(run: str | int, *, url: str, progress: Report = None, stop: S
             feed = make_feed(config)
             try:
                 writer = store.writer(row.run, compare_until=store.committed(row.run))
-                session = _Session(
-                    config, store.instruments(row.run), store, row, writer, stop or StopFlag(), progress
-                )
+                session = _Session(config, store.instruments(row.run), store, row, writer, stop or StopFlag(), progress)
                 check_same_data(feed, row, store.instruments(row.run))
                 session.recover()
                 store.update_run(row.run, status="running")
@@ -284,7 +284,9 @@ def _header(config: Config, feed: Feed) -> RunHeader:
         config=canonical_json(config),
         config_hash=config_hash(config),
         code_version=__version__,
-        platform=json.dumps({"python": machine.python_version(), "machine": machine.machine(), "system": machine.system()}),
+        platform=json.dumps(
+            {"python": machine.python_version(), "machine": machine.machine(), "system": machine.system()}
+        ),
         started_utc=started,
         base_ms=milliseconds(config.feed.base_timeframe),
         equity_start=to_amount(config.pool.capital),

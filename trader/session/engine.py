@@ -195,7 +195,7 @@ class Engine:
             bar[at.IN_OPEN] = bar[at.IN_HIGH] = bar[at.IN_LOW] = bar[at.IN_CLOSE]
             count = close_all(
                 market.state, market.habits, market.triggers, market.watch, population.totals[m], bar,
-                population.rules[m], self._tiers[m], events,
+                population.rules[m], events,
             )  # fmt: skip
             results.append(MarketResult(events[:count], np.zeros((0, at.OUT_FIELDS), np.int64)))
             times.append(self.counts.last_ms)
