@@ -83,7 +83,7 @@ def _part(part: Part, run: int, conditions: Sequence[Condition], order: _Order, 
         values = [run, *values]
     text = select(part, extra=(f"{part.key} AS _key",), conditions=texts)
     quoted = f'"{order.sort}"'
-    return f'{text}\nORDER BY {order.terms(quoted, part.key)}{_limited(limit)}', values
+    return f"{text}\nORDER BY {order.terms(quoted, part.key)}{_limited(limit)}", values
 
 
 def _limited(limit: int) -> str:
