@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from trader.core.rows import Phase
 from trader.core.types import UserError
+from trader.feeds.base import Feed
 from trader.feeds.instruments import TradingTerms
 from trader.feeds.synthetic import DEFAULT_START_MS, DEFAULT_SYMBOLS, SyntheticFeed
 from trader.feeds.synthetic_market import student, uniform
@@ -61,9 +62,11 @@ def test_candles_are_valid_on_their_tick_and_lot(base_ms):
     assert (v > 0.0).all()
     np.testing.assert_array_equal(o[1:], c[:-1])
     for m, instrument in enumerate(feed.instruments):
-        for prices in (o, h, low, c):
-            np.testing.assert_array_equal(prices[:, m], np.round(prices[:, m], instrument.price_exponent))
-        np.testing.assert_allclose(v[:, m], np.round(v[:, m], instrument.quantity_exponent), rtol=1e-15)
+        assert instrument.minimum_quantity == instrument.lot > 1
+        for values, step in ((o, instrument.tick), (h, instrument.tick), (low, instrument.tick), (c, instrument.tick),
+                             (v, instrument.lot)):  # fmt: skip
+            per_unit = 10**8 // step
+            np.testing.assert_array_equal(np.rint(values[:, m] * per_unit) / per_unit, values[:, m])
         assert (instrument.perpetual, instrument.source, len(instrument.tiers)) == (True, "synthetic", 1)
 
 
@@ -109,6 +112,12 @@ def test_warm_up_comes_before_the_start():
 def test_an_endless_feed_goes_on():
     blocks = SyntheticFeed(symbols=("SOL/USDT",), base_ms=HOUR, seed=0).blocks(1000)
     assert [len(next(blocks)) for _ in range(5)] == [1000] * 5
+
+
+def test_the_contract_of_feeds_is_kept():
+    members = {name for name in vars(Feed) if not name.startswith("_")}
+    assert members == {"symbols", "instruments", "base_ms", "kind", "blocks", "describe", "close"}
+    assert members <= set(dir(feed_of()))
 
 
 def test_misuse_is_refused():

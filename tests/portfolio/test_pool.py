@@ -106,7 +106,8 @@ def test_small_differences_are_left_alone():
 
 
 @given(
-    total=st.integers(-(10**12), 10**15), deposited=st.integers(1, 10**15), living=st.lists(st.booleans(), min_size=1, max_size=20),
+    total=st.integers(-(10**12), 10**15), deposited=st.integers(1, 10**15),
+    living=st.lists(st.booleans(), min_size=1, max_size=20),
     compounding=st.booleans(), reserve=st.integers(0, 10**8),
 )  # fmt: skip
 def test_equal_shares(total, deposited, living, compounding, reserve):

@@ -28,7 +28,7 @@ def paths(command, above=()):
 COMMANDS = dict(paths(get_command(app)))
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", list(PAGES))
 def test_reference_pages_are_what_the_program_says(name):
     """`make docs` writes them anew."""
     assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name]()
@@ -39,7 +39,7 @@ def test_make_docs_writes_the_pages(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(PAGES)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_and_option_is_documented(name):
     page = (DOCS / "commands.md").read_text(encoding="utf-8")
     heading = re.search(rf"^## `trader {name}[ `].*$", page, re.MULTILINE)
@@ -71,12 +71,12 @@ def test_the_contracts_commands_are_there():
     assert expected <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("key", dotted_keys(Config))
+@pytest.mark.parametrize("key", list(dotted_keys(Config)))
 def test_every_config_key_is_documented(key):
     assert f"| `{key}` |" in (DOCS / "config.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("view", all_views("sqlite"))
+@pytest.mark.parametrize("view", list(all_views("sqlite")))
 def test_every_view_is_documented(view):
     assert f"`{view}`" in (DOCS / "sql.md").read_text(encoding="utf-8")
 

@@ -19,9 +19,11 @@ from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
+from trader.core import rng
 from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
 from trader.core.money import to_amount
+from trader.core.rng import Stream
 from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
@@ -280,13 +282,20 @@ def market_vectors(config: Config, instruments: tuple[Instrument, ...]) -> list[
         UserError: an instrument that cannot be counted in 64-bit integers.
     """
     exchange = config.exchange
-    rules = ExchangeRules(
-        participation=exchange.participation,
-        half_spread=exchange.slippage,
-        impact=exchange.impact,
-        path=Path[exchange.path.upper()],
-    )
-    return [market_vector(instrument, rules) for instrument in instruments]
+    return [
+        market_vector(
+            instrument,
+            ExchangeRules(
+                participation=exchange.participation,
+                half_spread=exchange.slippage,
+                impact=exchange.impact,
+                path=Path[exchange.path.upper()],
+                path_seed=int(rng.hash_bits(config.session.seed, Stream.PATH, 0, m, 0)) >> 2,
+                latency_ms=exchange.latency_candles * milliseconds(config.feed.base_timeframe),
+            ),
+        )
+        for m, instrument in enumerate(instruments)
+    ]
 
 
 def archetypes_of(config: Config) -> tuple[str, ...]:

@@ -179,9 +179,9 @@ def _open_exit_orders(d: Dialect) -> Part:
 
 
 def fill(d: Dialect) -> View:
-    """Every fill of funded agents. All are takers: orders go to the open, stops and takes trade through the price."""
+    """Every fill of funded agents. A limit entry that rested is a maker; all else takes."""
 
-    def part(table: str, alias: str, fee: str) -> Part:
+    def part(table: str, alias: str, fee: str, liquidity: str = "'taker'") -> Part:
         columns = (
             d.integer("run", f"{alias}.run"),
             d.integer("fill", f"{alias}.fill"),
@@ -193,11 +193,11 @@ def fill(d: Dialect) -> View:
             d.price("price", f"{alias}.price"),
             d.quantity("qty", f"{alias}.qty"),
             d.amount("fee", fee),
-            d.text("liquidity", "'taker'"),
+            d.text("liquidity", liquidity),
         )
         source = f"{table} {alias} {instrument_join(alias)}"
         return Part(columns, source, f"{alias}.funded = 1", f"{alias}.run", f"{alias}.seq")
 
-    parts = part("entry", "e", "e.fee"), part("exit", "x", "x.fee + x.liquidation_fee"), part("partial", "p", "p.fee")
+    parts = part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"), part("exit", "x", "x.fee + x.liquidation_fee"), part("partial", "p", "p.fee")
     assert all(column.kind in {INTEGER, NUMBER, TEXT} for column in parts[0].columns), "kinds are those three"
     return View("v_fill", parts)
