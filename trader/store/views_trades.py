@@ -139,7 +139,9 @@ def _rejected_orders(d: Dialect) -> Part:
 
 
 def _exit_orders(d: Dialect) -> Part:
-    earlier = "FROM partial p WHERE x.qty <> x.trade_qty AND p.run = x.run AND p.trade = x.trade AND p.order_id = x.order_id"
+    earlier = (
+        "FROM partial p WHERE x.qty <> x.trade_qty AND p.run = x.run AND p.trade = x.trade AND p.order_id = x.order_id"
+    )
     columns = _order_columns(
         d,
         "x",
@@ -169,7 +171,7 @@ def _open_exit_orders(d: Dialect) -> Part:
         status="'partial'",
     )
     where = (
-        f"p.funded = 1 AND p.seq = (SELECT MIN(q.seq) {same}) AND NOT EXISTS"
+        f"p.funded = 1 AND p.seq = (SELECT MIN(q.seq) {same}) AND NOT EXISTS"  # noqa: S608 - our names
         " (SELECT 1 FROM exit x WHERE x.run = p.run AND x.order_id = p.order_id AND x.qty <> x.trade_qty)"
     )
     source = f"partial p {_ENTRY_OF.format('p')} {instrument_join('p')}"
