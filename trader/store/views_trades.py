@@ -32,7 +32,7 @@ def trade(d: Dialect) -> View:
         d.quantity("qty", "x.trade_qty"),
         d.amount("margin", "x.margin"),
         *d.time("decided_ms", "e.decided_ms"),
-        d.number("confidence", d.scaled("e.confidence", 4)),
+        d.number("confidence", d.scaled("e.confidence", 2)),
         d.code("regime", "e.regime", Regime),
         *d.time("entry_ms", "e.time_ms"),
         d.price("entry_price", "e.price"),
@@ -198,6 +198,10 @@ def fill(d: Dialect) -> View:
         source = f"{table} {alias} {instrument_join(alias)}"
         return Part(columns, source, f"{alias}.funded = 1", f"{alias}.run", f"{alias}.seq")
 
-    parts = part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"), part("exit", "x", "x.fee + x.liquidation_fee"), part("partial", "p", "p.fee")
+    parts = (
+        part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"),
+        part("exit", "x", "x.fee + x.liquidation_fee"),
+        part("partial", "p", "p.fee"),
+    )
     assert all(column.kind in {INTEGER, NUMBER, TEXT} for column in parts[0].columns), "kinds are those three"
     return View("v_fill", parts)
