@@ -198,6 +198,10 @@ def fill(d: Dialect) -> View:
         source = f"{table} {alias} {instrument_join(alias)}"
         return Part(columns, source, f"{alias}.funded = 1", f"{alias}.run", f"{alias}.seq")
 
-    parts = part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"), part("exit", "x", "x.fee + x.liquidation_fee"), part("partial", "p", "p.fee")
+    parts = (
+        part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"),
+        part("exit", "x", "x.fee + x.liquidation_fee"),
+        part("partial", "p", "p.fee"),
+    )
     assert all(column.kind in {INTEGER, NUMBER, TEXT} for column in parts[0].columns), "kinds are those three"
     return View("v_fill", parts)
