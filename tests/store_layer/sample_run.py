@@ -216,7 +216,7 @@ class Simulation:
         self.put("entry", time_ms=time_ms, market=market, agent=agent, trade=trade, order_id=order, fill=fill, side=side,
                  archetype=agent % 2, timeframe=HOUR, leverage=300, requested_qty=qty + 10, qty=qty, price=price, fee=fee,
                  margin=initial + fee, decided_ms=time_ms - HOUR, confidence=7512, regime=1, stop=price // 2,
-                 take=price * 2, limited_by=1, slippage=7, funded=self.funded(agent), phase=3)  # fmt: skip
+                 take=price * 2, limited_by=1, slippage=7, maker=agent % 2, funded=self.funded(agent), phase=3)  # fmt: skip
 
     def fund(self, agent: int, held: Open, time_ms: int) -> None:
         amount = -held.side * (held.cost // 10_000)

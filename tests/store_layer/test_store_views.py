@@ -134,9 +134,11 @@ def test_an_orders_fills_add_up_to_it_and_shadows_have_none(store):
     fills = rows_of(store, "SELECT * FROM v_fill")
     assert len(orders) == rows_of(store, "SELECT COUNT(*) AS n FROM v_order")[0]["n"]
     filled: dict[int, float] = {}
+    rested = {row["fill"] for row in written("entry") if row["maker"]}
+    assert 0 < len(rested) < len(fills)
     for row in fills:
         filled[row["order_id"]] = filled.get(row["order_id"], 0) + float(row["qty"])
-        assert row["liquidity"] == "taker"
+        assert row["liquidity"] == ("maker" if row["fill"] in rested else "taker")
     for number, order in orders.items():
         assert float(order["qty"]) == pytest.approx(filled.get(number, 0), rel=1e-12)
         assert float(order["qty"]) <= float(order["requested_qty"]) * (1 + 1e-12)

@@ -26,7 +26,7 @@ TABLES: Final[dict[str, str]] = {
     "death": "*run *seq time_ms agent cause generation fitness:float? trades pnl",
     "entry": (
         "*run *seq time_ms market agent trade order_id fill side archetype timeframe leverage requested_qty "
-        "qty price fee margin decided_ms confidence regime stop take limited_by slippage funded phase"
+        "qty price fee margin decided_ms confidence regime stop take limited_by slippage maker funded phase"
     ),
     "equity": "*run *seq frame time_ms cash reserved unrealised equity peak",
     "exit": (
