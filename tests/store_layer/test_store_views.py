@@ -93,7 +93,7 @@ def test_trades_say_what_entry_and_exit_say(store):
         assert (trade["timeframe"], trade["regime"], trade["phase"]) == ("1h", "bull", "replay")
         assert trade["exit_reason"] == rows.OrderKind(row["kind"]).name.lower()
         assert float(trade["leverage"]) == 3.0
-        assert float(trade["confidence"]) == 0.7512
+        assert float(trade["confidence"]) == 75.12
         assert float(trade["qty"]) == row["trade_qty"] / quantity_scale
         assert float(trade["entry_price"]) == entry["price"] / price_scale
         for name, column in (("margin", "margin"), ("gross_pnl", "trade_gross"), ("fees", "trade_fees"),
