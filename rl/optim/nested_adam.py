@@ -48,8 +48,8 @@ class NestedAdam(torch.optim.Optimizer):
         self._publish()
 
     def _publish(self) -> None:
-        views = zip(self.flat.parameters, self.flat.views(self.exp_avg), self.flat.views(self.exp_avg_sq),
-        strict=True) for parameter, first, second in views:
+        views = zip(self.flat.parameters, self.flat.views(self.exp_avg), self.flat.views(self.exp_avg_sq), strict=True)
+        for parameter, first, second in views:
             self.state[parameter] = {"step": self.steps, "exp_avg": first, "exp_avg_sq": second}
 
     def observe(self, loss: float | None = None, regime: float = 0.0, synced: bool = False) -> None:  # noqa: ARG002
@@ -91,7 +91,7 @@ class NestedAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             stop = start + sum(p.numel() for p in group["params"])
             part = slice(start, stop)
-            torch._fused_adam_(  # noqa: SLF001  # what torch.optim.Adam(fused=True) calls
+            torch._fused_adam_(  # what torch.optim.Adam(fused=True) calls
                 [flat.theta[part]], [flat.gradient[part]], [self.exp_avg[part]], [self.exp_avg_sq[part]], [],
                 [self.steps], lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=0.0,
                 eps=group["eps"], amsgrad=False, maximize=False, grad_scale=None, found_inf=None,
@@ -118,8 +118,8 @@ class NestedAdam(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """The inverse of `state_dict`; moments are copied into the flat (perhaps shared) buffers."""
         super().load_state_dict(state_dict)
-        views = zip(self.flat.parameters, self.flat.views(self.exp_avg), self.flat.views(self.exp_avg_sq),
-        strict=True) for parameter, first, second in views:
+        views = zip(self.flat.parameters, self.flat.views(self.exp_avg), self.flat.views(self.exp_avg_sq), strict=True)
+        for parameter, first, second in views:
             first.copy_(self.state[parameter]["exp_avg"])
             second.copy_(self.state[parameter]["exp_avg_sq"])
             self.steps.copy_(self.state[parameter]["step"])
