@@ -37,7 +37,7 @@ RATE, THRESHOLD = 0, 1  # the controller's two outputs
 class GlobalDriver:
     """One multiplier for all parameters. `multiplier` goes into Adam's rate, `clip_output` into the learned clip."""
 
-    private = ("previous", "move", "move_norm", "window", "signals", "z", "hidden", "last_signal")
+    private: tuple[str, ...] = ("previous", "move", "move_norm", "window", "signals", "z", "hidden", "last_signal", "judged_scale")
 
     def __init__(self, flat: FlatBuffer, exp_avg: FlatVector, net: ControllerNet, rows: int = 1) -> None:
         self.flat, self.exp_avg, self.net = flat, exp_avg, net
@@ -50,7 +50,7 @@ class GlobalDriver:
         self.log_multiplier: FloatArray = self.outputs.numpy()
         self.previous, self.move = self.flat.new_vector(), self.flat.new_vector()
         self.move_norm = 0.0
-        self.last_signal = 0.0
+        self.last_signal = self.judged_scale = 0.0
         self.window = np.zeros((len(self.outputs), 2))  # sums of h and of h times the clip's sensitivity
         self.signals: FloatArray = np.zeros(len(self.outputs))  # mean h of the last window
         self.z: FloatArray | None = None
@@ -69,7 +69,8 @@ class GlobalDriver:
     def listen(self, norm: float, sensitivity: float) -> None:
         """The gradient of this step (norm before clipping) judges the previous move, clipped with this sensitivity."""
         if self.move_norm > 0.0 and norm > 0.0:
-            self.last_signal = -self.flat.gradient.dot(self.move) / (norm * self.move_norm)
+            self.judged_scale = norm * self.move_norm  # -h times this is the hypergradient in the loss's own unit
+            self.last_signal = -self.flat.gradient.dot(self.move) / self.judged_scale
             self.window[0, RATE] += self.last_signal
             self.window[0, THRESHOLD] += self.last_signal * sensitivity
 

@@ -69,7 +69,7 @@ class NestedAdam(torch.optim.Optimizer):
         meta_every: int = 100,
         *,
         weight_decay: float = 0.0,
-        meta_lr: float = 0.01,
+        meta_lr: float = 0.003,
         meta_decay: float = 0.0,
         bound: float = 32.0,
         control_every: int = 10,
