@@ -37,7 +37,17 @@ RATE, THRESHOLD = 0, 1  # the controller's two outputs
 class GlobalDriver:
     """One multiplier for all parameters. `multiplier` goes into Adam's rate, `clip_output` into the learned clip."""
 
-    private: tuple[str, ...] = ("previous", "move", "move_norm", "window", "signals", "z", "hidden", "last_signal", "judged_scale")
+    private: tuple[str, ...] = (
+        "previous",
+        "move",
+        "move_norm",
+        "window",
+        "signals",
+        "z",
+        "hidden",
+        "last_signal",
+        "judged_scale",
+    )
 
     def __init__(self, flat: FlatBuffer, exp_avg: FlatVector, net: ControllerNet, rows: int = 1) -> None:
         self.flat, self.exp_avg, self.net = flat, exp_avg, net

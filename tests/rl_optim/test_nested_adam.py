@@ -352,7 +352,7 @@ def test_pickle_keeps_training():
     net = make_net()
     optimizer = NestedAdam(net.parameters(), lr=1e-2)
     train(net, optimizer, range(20))
-    twin_net, twin = pickle.loads(pickle.dumps((net, optimizer)))  # noqa: S301
+    twin_net, twin = pickle.loads(pickle.dumps((net, optimizer)))
     train(twin_net, twin, range(20, 25))
     train(net, optimizer, range(20, 25))
     assert distance(net, twin_net) < 1e-6
