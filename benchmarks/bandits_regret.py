@@ -2,10 +2,11 @@
 
     python benchmarks/bandits_regret.py [--reps 100] [--steps 10000]
 
-Switching: 4 Bernoulli arms, one at .6 and three at .4; the best moves every 1,000 steps. Dynamic regret: shortfall of the
-chosen arm's mean against the best at that time. Stationary: Bernoulli (.5, .45, .4, .3). Mean over repetitions with standard
-error; repetitions run side by side as contexts of one bandit. Gates: discounted and sliding-window Thompson below .6 of
-Thompson on the switching problem, at most 3 times on the stationary one; exit code 1 if one is missed.
+Switching: 4 Bernoulli arms, one at .6 and three at .4; the best moves every 1,000 steps. Dynamic regret: shortfall
+of the chosen arm's mean against the best at that time. Stationary: Bernoulli (.5, .45, .4, .3), and the first problem
+without switches. Mean over repetitions with standard error; repetitions run side by side as contexts of one bandit.
+Gates: discounted and sliding-window Thompson below .6 of Thompson on the switching problem, at most 3 times on both
+stationary ones; exit code 1 if one is missed.
 """
 
 import argparse
@@ -26,12 +27,16 @@ from rl.bandits import (
 BANDITS = {
     "UCB1": lambda seed: UCB1(4, seed=seed),
     "Thompson": lambda seed: Thompson(4, seed=seed),
-    "Thompson (normal)": lambda seed: Thompson(4, seed=seed, posterior="normal"),
-    "DiscountedUCB .99": lambda seed: DiscountedUCB(4, seed=seed, discount=0.99),
-    "SlidingWindowUCB 300": lambda seed: SlidingWindowUCB(4, seed=seed, window=300),
+    "Thompson, normal": lambda seed: Thompson(4, seed=seed, posterior="normal"),
+    "D-UCB .99 textbook": lambda seed: DiscountedUCB(4, seed=seed, discount=0.99, idle_discount=0.99),
+    "DiscountedUCB": lambda seed: DiscountedUCB(4, seed=seed),
+    "SW-UCB 300 textbook": lambda seed: SlidingWindowUCB(4, seed=seed, window=300, horizon=300),
+    "SlidingWindowUCB": lambda seed: SlidingWindowUCB(4, seed=seed),
     "Exp3S": lambda seed: Exp3S(4, seed=seed, horizon=10_000, switches=10),
-    "DiscountedThompson .99": lambda seed: DiscountedThompson(4, seed=seed, discount=0.99),
+    "D-TS .99 textbook": lambda seed: DiscountedThompson(4, seed=seed, discount=0.99, idle_discount=0.99),
+    "D-TS .995 textbook": lambda seed: DiscountedThompson(4, seed=seed, discount=0.995, idle_discount=0.995),
     "DiscountedThompson": lambda seed: DiscountedThompson(4, seed=seed),
+    "SW-TS 300 textbook": lambda seed: SlidingWindowThompson(4, seed=seed, window=300, horizon=300),
     "SlidingWindowThompson": lambda seed: SlidingWindowThompson(4, seed=seed),
 }
 
@@ -44,6 +49,10 @@ def switching(step):
 
 def stationary(step):  # noqa: ARG001
     return np.array([0.5, 0.45, 0.4, 0.3])
+
+
+def constant(step):  # noqa: ARG001
+    return np.array([0.6, 0.4, 0.4, 0.4])
 
 
 def regret(make, problem, repetitions, steps, seed=0):
@@ -67,9 +76,11 @@ def main():
     parser.add_argument("--steps", type=int, default=10_000)
     arguments = parser.parse_args()
     results = {}
-    print("regret".ljust(24), "switching".rjust(18), "stationary".rjust(18))
+    print("regret".ljust(24), "switching".rjust(18), ".5 .45 .4 .3".rjust(18), ".6 .4 .4 .4".rjust(18))
     for name, make in BANDITS.items():
-        results[name] = [regret(make, problem, arguments.reps, arguments.steps) for problem in (switching, stationary)]
+        results[name] = [
+            regret(make, problem, arguments.reps, arguments.steps) for problem in (switching, stationary, constant)
+        ]
         cells = (f"{r.mean():10.1f} ± {r.std(ddof=1) / len(r) ** 0.5:5.1f}" for r in results[name])
         print(name.ljust(24), *cells, flush=True)
     print(f"uniform play on the switching problem: {0.15 * arguments.steps:.0f}")
@@ -77,11 +88,11 @@ def main():
     base = results["Thompson"]
     for name in ("DiscountedThompson", "SlidingWindowThompson"):
         ratio = [r.mean() / b.mean() for r, b in zip(results[name], base, strict=True)]
-        holds = ratio[0] < 0.6 and ratio[1] <= 3.0
+        holds = ratio[0] < 0.6 and max(ratio[1:]) <= 3.0
         failed |= not holds
         print(
-            f"{name} / Thompson: switching {ratio[0]:.3f} (promised < .6), "
-            f"stationary {ratio[1]:.2f} (promised <= 3): {'holds' if holds else 'MISSED'}"
+            f"{name} / Thompson: switching {ratio[0]:.3f} (promised < .6), stationary {ratio[1]:.2f} and "
+            f"{ratio[2]:.2f} (promised <= 3): {'holds' if holds else 'MISSED'}"
         )
     return int(failed)
 

@@ -1,14 +1,16 @@
 """What all bandits share: arms, contexts, tickets, propensities, a clock per context, and JSON state.
 
-A bandit turns a context into probabilities over arms; the arm is drawn from exactly these probabilities, and the one it was
-drawn with is logged as its propensity, so that logged data can be re-weighted to judge another bandit (inverse propensity
-scoring). Rewards come late and in any order: `select` gives a ticket, `update(ticket, reward)` redeems it once.
+A bandit turns a context into probabilities over arms; the arm is drawn from exactly these probabilities, and the
+one it was drawn with is logged as its propensity, so that logged data can be re-weighted to judge another bandit
+(inverse propensity scoring). Rewards come late and in any order: `select` gives a ticket, `update(ticket, reward)`
+redeems it once.
 
-Time in a context is its number of selections. A reward belongs to the time of its *selection*, whenever it arrives; so the
-state after a set of updates does not depend on their order (EXP3.S excepted, whose weights are inherently sequential).
+Time in a context is its number of selections. A reward belongs to the time of its *selection*, whenever it arrives;
+so the state after a set of updates does not depend on their order (EXP3.S excepted, whose weights are inherently
+sequential).
 
-Shapes: C contexts (rows, made on demand), K arms (columns), statistics [C, K]. Rewards are mapped from `reward_range` to
-[0, 1] and clipped there: one outlier must not outweigh a thousand trades.
+Shapes: C contexts (rows, made on demand), K arms (columns), statistics [C, K]. Rewards are mapped from
+`reward_range` to [0, 1] and clipped there: one outlier must not outweigh a thousand trades.
 """
 
 from __future__ import annotations
@@ -48,9 +50,10 @@ class Pending(NamedTuple):
 
 def _freeze(key: Any) -> Hashable:
     """JSON turns tuples into lists; as keys they are tuples."""
-    if isinstance(key, (list, tuple)):
+    if isinstance(key, list | tuple):
         return tuple(_freeze(part) for part in key)
-    return key.item() if isinstance(key, np.generic) else key
+    frozen: Hashable = key.item() if isinstance(key, np.generic) else key
+    return frozen
 
 
 class Bandit(ABC):
@@ -99,9 +102,10 @@ class Bandit(ABC):
     def expectations(self, context: Any = None) -> FloatArray:
         """Estimated mean reward of each arm, [K], in the reward's own unit."""
 
-    def _advance(self, row: int, column: int) -> None:
-        """The clock of a row moves by one because `column` was selected."""
+    def _advance(self, row: int, column: int) -> list[float]:  # noqa: ARG002  # memories look at it
+        """The clock of a row moves by one because `column` was selected; what is returned goes onto the ticket."""
         self.clock[row] += 1
+        return []
 
     def _prior(self, name: str) -> float:  # noqa: ARG002  # subclasses look at it
         """Value of a statistic before any data."""
@@ -127,7 +131,7 @@ class Bandit(ABC):
         decisions = []
         for row, column, p, extra in zip(rows.tolist(), columns.tolist(), probabilities, extras, strict=True):
             time = int(self.clock[row])
-            self._advance(row, column)
+            extra = [*self._advance(row, column), *extra]  # noqa: PLW2901  # the ticket's numbers
             ticket, self.next_ticket = self.next_ticket, self.next_ticket + 1
             arm, propensity = self.arms[column], float(p[column])
             self.pending[ticket] = Pending(row, arm, time, propensity, extra)
@@ -137,8 +141,8 @@ class Bandit(ABC):
     def update(self, ticket: int, reward: float, weight: float = 1.0) -> None:
         """Redeem a ticket, at any time and in any order. A ticket whose arm was removed is closed without effect.
 
-        weight scales the observation (0.5: half a reward's worth of evidence). Raises KeyError for a ticket that is unknown
-        or was already redeemed, ValueError for a reward that is not finite or a negative weight.
+        weight scales the observation (0.5: half a reward's worth of evidence). Raises KeyError for a ticket that is
+        unknown or was already redeemed, ValueError for a reward that is not finite or a negative weight.
         """
         if not np.isfinite(reward) or not weight >= 0.0:
             raise ValueError(f"reward must be finite and weight >= 0, got {reward} and {weight}")

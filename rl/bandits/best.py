@@ -2,10 +2,10 @@
 
     P(a is best) = integral f_a(x) prod_{b != a} F_b(x) dx
 
-Thompson sampling draws one value per arm and takes the largest; that is a draw from this distribution, but its probability
-stays unknown. Here the integral is a sum over a common grid that spans five deviations around every arm, and the arm is
-then drawn from the sum's result, so the logged propensity is exact whatever the grid's error (< 1 % at 128 points; an arm
-narrower than a cell counts as a point).
+Thompson sampling draws one value per arm and takes the largest; that is a draw from this distribution, but its
+probability stays unknown. Here the integral is a sum over a common grid that spans five deviations around every
+arm, and the arm is then drawn from the sum's result, so the logged propensity is exact whatever the grid's error (<
+1 % at 128 points; an arm narrower than a cell counts as a point).
 
 Shapes: B contexts, K arms, G grid points; returns [B, K], rows sum to one.
 """

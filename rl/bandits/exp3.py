@@ -1,11 +1,11 @@
 """EXP3.S: no assumption on how rewards move, sublinear regret against any sequence of arms with few switches.
 
     p_a = (1 - gamma) w_a / sum w + gamma / K
-    w_a <- w_a exp(gamma x / (p_a K));   then every w <- w + e alpha / K sum w            Auer et al. 2002b, Figure 4 (EXP3.S)
-    alpha = 1 / T,  gamma = min(1, sqrt(K (U ln(K T) + e) / ((e - 1) T)))  for a horizon T with U switches
+    w_a <- w_a exp(gamma x / (p_a K));   then every w <- w + e alpha / K sum w            Auer et al. 2002b, Figure
+    4 (EXP3.S) alpha = 1 / T,  gamma = min(1, sqrt(K (U ln(K T) + e) / ((e - 1) T)))  for a horizon T with U switches
 
-x in [0, 1] is the reward; its weight 1 / p uses the propensity at selection, so a late reward is still unbiased. Weights
-are kept normalised (only ratios matter), which keeps them finite for ever. Shapes: w [C, K].
+x in [0, 1] is the reward; its weight 1 / p uses the propensity at selection, so a late reward is still unbiased.
+Weights are kept normalised (only ratios matter), which keeps them finite for ever. Shapes: w [C, K].
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from rl.bandits.base import Bandit, Pending
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]

@@ -3,11 +3,11 @@
 Per arm, with x in R^d, forgetting g per selection and prior lambda I:
 
     A <- g A + x x',  A2 <- g^2 A2 + x x',  b <- g b + r x,   V = A + lambda I,  V2 = A2 + lambda I
-    theta = V^-1 b,   theta~ ~ N(theta, width^2 V^-1 V2 V^-1)          Russac et al. 2019 (D-LinUCB); Kim, Tewari 2020 (D-LinTS)
+    theta = V^-1 b,   theta~ ~ N(theta, width^2 V^-1 V2 V^-1)     Russac et al. 2019; Kim, Tewari 2020
 
-The prior does not fade: g lambda I + (1 - g) lambda I = lambda I, so only the data part is stored. The scores x'theta~ of
-different arms are independent normals, so the probability of being best, which is the propensity, is a one-dimensional
-integral (`best.py`). A late reward is discounted by its age. Shapes: A, A2 [K, d, d], b [K, d], x [d].
+The prior does not fade: g lambda I + (1 - g) lambda I = lambda I, so only the data part is stored. The scores
+x'theta~ of different arms are independent normals, so the probability of being best, which is the propensity, is a
+one-dimensional integral (`best.py`). A late reward is discounted by its age. Shapes: A, A2 [K, d, d], b [K, d], x [d].
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ class DiscountedLinearThompson(Bandit):
         """Without features nothing is known: even. (`select_many` does not come here.)"""
         return np.full((len(rows), len(self.arms)), 1.0 / len(self.arms))
 
-    def _advance(self, row: int, column: int) -> None:
-        super()._advance(row, column)
+    def _advance(self, row: int, column: int) -> list[float]:
         self.A *= self.discount
         self.A2 *= self.discount**2
         self.b *= self.discount
+        return super()._advance(row, column)
 
     def _learn(self, row: int, column: int, age: int, reward: float, weight: float, ticket: Pending) -> None:  # noqa: ARG002
         """See `Bandit`."""

@@ -3,10 +3,11 @@
 Posterior of an arm's mean reward in [0, 1] with evidence N and sum S (`memory.py`):
 
     beta:    Beta(1 + S, 1 + N - S)                    Thompson 1933; fractional rewards count as fractions of a success
-    normal:  N((1/2 + S) / (1 + N), sigma^2 / (1 + N)) one pseudo-reward of 1/2; sigma defaults to 1/2, the largest possible
+    normal:  N((1/2 + S) / (1 + N), sigma^2 / (1 + N)) one pseudo-reward of 1/2; sigma defaults to 1/2, the largest
+    possible
 
-An arm that is not played loses evidence under discounting or a window, its posterior widens, and it is tried again: that is
-the whole answer to non-stationarity (Raj and Kalyani 2017, discounted; Trovo et al. 2020, sliding window).
+Forgetting widens posteriors, and a wide posterior is tried again: that is the whole answer to non-stationarity (Raj and
+Kalyani 2017, discounted; Trovo et al. 2020, sliding window). `memory.py` says what is forgotten when.
 The arm is drawn from the exact probability of being best (`best.py`), which is the propensity. Shapes: N, S [C, K].
 """
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 class Thompson(Everything):
-    """Stationary Thompson sampling. posterior: "beta" or "normal" with reward deviation `sigma` (in units of the range)."""
+    """Stationary Thompson sampling. posterior: "beta" or "normal" with reward deviation `sigma` (in units of the
+    range).
+    """
 
     settings: ClassVar[tuple[str, ...]] = ("posterior", "sigma")
 
@@ -52,12 +55,12 @@ class Thompson(Everything):
 
 
 class DiscountedThompson(Discounted, Thompson):
-    """Thompson sampling that forgets exponentially; `discount` .995 remembers about 200 selections."""
+    """Thompson sampling that forgets exponentially; see `memory.Discounted` for the two rates."""
 
-    settings: ClassVar[tuple[str, ...]] = ("posterior", "sigma", "discount")
+    settings: ClassVar[tuple[str, ...]] = ("posterior", "sigma", "discount", "idle_discount")
 
 
 class SlidingWindowThompson(SlidingWindow, Thompson):
-    """Thompson sampling over the last `window` selections of the context."""
+    """Thompson sampling over the last `window` plays of each arm, at most `horizon` selections old."""
 
-    settings: ClassVar[tuple[str, ...]] = ("posterior", "sigma", "window")
+    settings: ClassVar[tuple[str, ...]] = ("posterior", "sigma", "window", "horizon")

@@ -4,8 +4,8 @@
     D-UCB:   S/N + 2 sqrt(xi ln n / N), n = sum of discounted N   Garivier, Moulines 2011, section 3
     SW-UCB:  S/N + sqrt(xi ln min(t, tau) / N)                    the same, section 4
 
-Deterministic but for ties, which are drawn evenly: the propensity of a sole maximum is one (set `floor` to log data that
-other bandits can be judged on). Arms without evidence come first. Shapes: N, S [C, K]; rewards in [0, 1].
+Deterministic but for ties, which are drawn evenly: the propensity of a sole maximum is one (set `floor` to log data
+that other bandits can be judged on). Arms without evidence come first. Shapes: N, S [C, K]; rewards in [0, 1].
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class UCB1(Everything):
         """See `Bandit`."""
         N = self.N[rows]
         known = np.maximum(N, NO_EVIDENCE)
-        index = self.S[rows] / known + self._bonus(known, self.horizon(rows))
+        index = self.S[rows] / known + self._bonus(known, self.total(rows))
         index = np.where(N <= NO_EVIDENCE, np.inf, index)
         best = index == index.max(axis=1, keepdims=True)
         result: FloatArray = best / best.sum(axis=1, keepdims=True)
@@ -69,11 +69,11 @@ class _Restless(UCB1):
 class DiscountedUCB(Discounted, _Restless):
     """D-UCB. The paper proves bounds for xi > 1/2; in practice .1 explores enough (docs/bandits.md)."""
 
-    settings: ClassVar[tuple[str, ...]] = ("width", "xi", "discount")
+    settings: ClassVar[tuple[str, ...]] = ("width", "xi", "discount", "idle_discount")
     factor: ClassVar[float] = 2.0
 
 
 class SlidingWindowUCB(SlidingWindow, _Restless):
     """SW-UCB."""
 
-    settings: ClassVar[tuple[str, ...]] = ("width", "xi", "window")
+    settings: ClassVar[tuple[str, ...]] = ("width", "xi", "window", "horizon")

@@ -211,19 +211,20 @@ class NestedAdam(torch.optim.Optimizer):
         self.ragged = self.ragged or bool(missing)
         if not self.ragged:
             self.steps.add_(1.0)
-        for group, columns, steps, first in self.group_views:
+        for group, whole, whole_step, first in self.group_views:
+            columns, steps = whole, whole_step
             if self.ragged:
                 rows = [i for i in range(first, first + len(group["params"])) if i not in missing]
-                columns, steps = (
-                    [[views[i] for i in rows] for views in self.tensor_views],
-                    [self.step_views[i] for i in rows],
-                )
                 if not rows:
                     continue
+                columns = [[views[i] for i in rows] for views in self.tensor_views]
+                steps = [self.step_views[i] for i in rows]
                 torch._foreach_add_(steps, 1.0)
+            theta, gradient, first_moment, second_moment = columns
             beta1, beta2 = group["betas"]
             torch._fused_adam_(
-                *columns, [], steps, lr=group["lr"] * multiplier, beta1=beta1, beta2=beta2,
+                theta, gradient, first_moment, second_moment, [], steps,
+                lr=float(group["lr"] * multiplier), beta1=beta1, beta2=beta2,
                 weight_decay=group["weight_decay"], eps=group["eps"],
                 amsgrad=False, maximize=False, grad_scale=None, found_inf=None,
             )  # fmt: skip
@@ -288,8 +289,11 @@ class NestedAdam(torch.optim.Optimizer):
         self._start()
 
     def __getstate__(self) -> dict[str, Any]:
-        names = "meta_every control_every meta_lr meta_decay relative_time flat exp_avg exp_avg_sq steps counters clip driver ragged"
-        return {**super().__getstate__(), **{name: self.__dict__[name] for name in names.split()}}
+        names = (
+            "meta_every", "control_every", "meta_lr", "meta_decay", "relative_time", "flat", "exp_avg", "exp_avg_sq",
+            "steps", "counters", "clip", "driver", "ragged",
+        )  # fmt: skip
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

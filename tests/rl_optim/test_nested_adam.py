@@ -311,10 +311,9 @@ def test_module_moved_after_construction_is_noticed():
     train(net, optimizer, range(3))
     assert 0.0 < distance(net, before) < 0.1
     net.double()
+    optimizer.zero_grad()
+    sum(p.sum() for p in net.parameters()).backward()
     with pytest.raises(ValueError, match="after moving"):
-        train_double = sum(p.sum() for p in net.parameters())
-        optimizer.zero_grad()
-        train_double.backward()
         optimizer.step()
 
 
