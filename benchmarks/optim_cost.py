@@ -22,8 +22,8 @@ from rl.optim import NestedAdam
 
 def make_net(observations, hidden, actions):
     torch.manual_seed(0)
-    layers = nn.Linear(observations, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, actions)
-    return nn.Sequential(*layers)
+    first, second = nn.Linear(observations, hidden), nn.Linear(hidden, hidden)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(hidden, actions))
 
 
 def make_update(kind, batch, hidden, observations=8, actions=4):
@@ -34,7 +34,8 @@ def make_update(kind, batch, hidden, observations=8, actions=4):
     if kind in {"fused adam + clip", "fused adam + clip (again)", "default adam + clip"}:
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused="fused" in kind)
     else:
-        options = {"flat, off": {"controller": "off", "clip": 10.0}, "nested (global)": {}}.get(kind, {"controller": kind})
+        special = {"flat, off": {"controller": "off", "clip": 10.0}, "nested (global)": {}}
+        options = special.get(kind, {"controller": kind})
         optimizer = NestedAdam(net.parameters(), lr=1e-3, **options)
     nested = isinstance(optimizer, NestedAdam)
 
@@ -83,22 +84,20 @@ def main():
             update()
             if round_index >= 100:
                 times[kind].append((time.process_time_ns() - start) / 1000)
-    base = times[KINDS[0]]
     size = sum(p.numel() for p in make_net(8, arguments.hidden, 4).parameters())
-    print(f"{size} parameters, batch {arguments.batch}, {arguments.pairs} interleaved rounds, process CPU time, 1
-    thread") ratios = {}
+    print(f"{size} parameters, batch {arguments.batch}, {arguments.pairs} interleaved rounds, CPU time, 1 thread")
+    ratios = {}
     for kind in KINDS:
-        ratio = [a / b for a, b in zip(times[kind], base, strict=True)]
+        ratio = [a / b for a, b in zip(times[kind], times[KINDS[0]], strict=True)]
         ratios[kind] = statistics.median(ratio)
-        quartiles = statistics.quantiles(ratio, n=4)
-        print(
-            f"{kind.ljust(28)} {statistics.median(times[kind]):8.1f} µs   ratio {ratios[kind]:.3f} "
-            f"(quartiles {quartiles[0]:.3f}, {quartiles[2]:.3f})"
-        )
-    holds = ratios["nested (global)"] <= 1.05
-    print(f"nested (global) / fused adam: {ratios['nested (global)']:.3f} (promised <= 1.05): {'holds' if holds else
-    'MISSED'}") print(f"nested (global) / flat adam without controller: {ratios['nested (global)'] / ratios['flat,
-    off']:.3f}") return int(not holds)
+        low, _, high = statistics.quantiles(ratio, n=4)
+        median = statistics.median(times[kind])
+        print(f"{kind.ljust(28)} {median:8.1f} us   ratio {ratios[kind]:.3f} (quartiles {low:.3f}, {high:.3f})")
+    nested = ratios["nested (global)"]
+    holds = nested <= 1.05
+    print(f"nested (global) / fused adam: {nested:.3f} (promised <= 1.05): {'holds' if holds else 'MISSED'}")
+    print(f"nested (global) / flat adam without controller: {nested / ratios['flat, off']:.3f}")
+    return int(not holds)
 
 
 if __name__ == "__main__":

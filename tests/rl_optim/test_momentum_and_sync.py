@@ -14,7 +14,7 @@ from rl.optim import M3, AutoClip, DeltaMomentum, LearnedClip, LearnedSync, Mult
 from rl.optim.m3 import newton_schulz
 
 OPTIMIZERS = {
-    "delta": lambda p: DeltaMomentum(p, lr=3e-3),
+    "delta": lambda p: DeltaMomentum(p, lr=2e-2),
     "multi": lambda p: MultiScaleMomentum(p, lr=1e-2),
     "m3": lambda p: M3(p, lr=1e-2),
 }
