@@ -48,7 +48,8 @@ class NestedAdam(torch.optim.Optimizer):
     (small nets
     only: the cost grows with n), "off". clip: "learned", "auto", "zclip", a fixed threshold, None. meta_every: updates
     between two steps of the controller's weights. meta_lr: their rate; one step with h = 1 moves log rho by about
-    meta_lr kappa^2. meta_decay: pull to the identity per meta step. bound: largest multiplier, 1/bound the smallest.
+    meta_lr kappa^2. meta_decay: pull to the identity per meta step, so that weak noise cannot drift far. bound:
+    largest multiplier, 1/bound the smallest.
     weights: None (identity), "shipped", a path, or an array [SIZE]. relative_time: restart Adam's bias correction
     when the target was copied (Adam-Rel, arXiv 2412.17113). seed: of the controller's hidden layer; nothing else is
     random.
@@ -70,7 +71,7 @@ class NestedAdam(torch.optim.Optimizer):
         *,
         weight_decay: float = 0.0,
         meta_lr: float = 0.003,
-        meta_decay: float = 0.0,
+        meta_decay: float = 0.02,
         bound: float = 32.0,
         control_every: int = 10,
         relative_time: bool = False,
