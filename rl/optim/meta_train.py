@@ -96,10 +96,12 @@ def train(
     pairs: int = 8,
     jobs: int = 3,
     sigma: float = 0.1,
-    rate: float = 0.15,
+    rate: float = 0.5,
     log: Callable[[str], object] = print,
 ) -> FloatArray:
-    """Meta-trained weights [SIZE]; see the module's docstring for the estimator."""
+    """Meta-trained weights [SIZE]; see the module's docstring for the estimator. rate: longest step of phi per
+    generation.
+    """
     rng = np.random.default_rng(seed)
     phi: FloatArray = ControllerNet(0, 2.0, 2.0).phi.numpy().copy()
     for generation in range(generations):
