@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from torch import nn
 
 from rl.optim import FlatRMSprop, NestedAdam, PlainUpdate, Telemetry, UpdateRule, make_update_rule
@@ -145,3 +146,35 @@ def test_callables_and_bad_names():
         make_update_rule(model.parameters(), "adan", lr=1e-3)
     with pytest.raises(ValueError, match="max_grad_norm"):
         make_update_rule(model.parameters(), "adam", lr=1e-3, max_grad_norm=0.0)
+
+
+def _train(rule, model, steps):
+    torch.set_num_threads(1)
+    for step in range(steps):
+        loss = loss_of(model, step)
+        assert rule.update(Telemetry(loss=loss.item()), torch.autograd.grad(loss, list(model.parameters()))).applied
+
+
+def test_a_spawned_worker_trains_the_shared_parameters():
+    """What A3C does: the parent's parameters must move although only the child updates, with shared optimizer state."""
+    models = {name: net() for name in ("nested", "adam", "rmsprop")}
+    rules = {name: make_update_rule(m.parameters(), name, lr=1e-2, max_grad_norm=1.0) for name, m in models.items()}
+    expected = {name: net() for name in models}
+    for name, model in expected.items():
+        _train(make_update_rule(model.parameters(), name, lr=1e-2, max_grad_norm=1.0), model, 30)
+    context = mp.get_context("spawn")
+    workers = []
+    for name, rule in rules.items():
+        rule.share_memory()
+        workers.append(context.Process(target=_train, args=(rule, models[name], 15)))
+        workers[-1].start()
+    for worker in workers:
+        worker.join(timeout=240)
+        assert worker.exitcode == 0
+    for name, model in models.items():
+        for step in range(15, 30):  # the parent goes on where the child stopped: moments and clocks were shared
+            loss = loss_of(model, step)
+            rules[name].update(Telemetry(loss=loss.item()), torch.autograd.grad(loss, list(model.parameters())))
+        tolerance = 1e-3 if name == "nested" else 1e-6  # its last move stays in the child: one signal is missing
+        assert distance(model, expected[name]) < tolerance
+        assert distance(model, net()) > 1e-2
