@@ -40,8 +40,9 @@ class DQNConfig(AgentConfig):
     train_freq: environment steps (per environment) between training; gradient_steps: updates each time;
     learning_starts: environment steps before the first; epsilon from exploration_initial_eps to exploration_final_eps
     over exploration_fraction of a `learn` call; target_sync: int period in gradient updates, float tau, "learned";
-    alpha, beta: prioritised replay, beta rises to 1 over a `learn` call; save_replay: `save` includes the replay
-    buffer.
+    alpha, beta: prioritised replay, beta rises to 1 over a `learn` call; anneal: the learning rate falls linearly to
+    zero over a `learn` call (the last greedy policy is then not one noisy step of many); save_replay: `save` includes
+    the replay buffer.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -63,6 +64,7 @@ class DQNConfig(AgentConfig):
     target_sync: int | float | str = 250
     alpha: float = 0.6
     beta: float = 0.4
+    anneal: bool = True
     save_replay: bool = False
 
     def __post_init__(self) -> None:
@@ -169,6 +171,8 @@ class DQN(Agent[DQNConfig]):
         part = min(progress / config.exploration_fraction, 1.0) if config.exploration_fraction > 0.0 else 1.0
         start, end = config.exploration_initial_eps, config.exploration_final_eps
         self.epsilon = start + (end - start) * part
+        if config.anneal:
+            self.rule.set_learning_rate(self.base_learning_rate * (1.0 - progress))
         if isinstance(self.buffer, PrioritizedReplayBuffer):
             self.buffer.beta = config.beta + (1.0 - config.beta) * min(progress, 1.0)
 
