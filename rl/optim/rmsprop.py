@@ -36,7 +36,7 @@ class FlatRMSprop(torch.optim.Optimizer):
         if len(self.param_groups) != 1:
             raise ValueError("FlatRMSprop takes one parameter group")
         self.flat = FlatBuffer(self.param_groups[0]["params"])
-        self.square_avg = torch.ones_like(self.flat.theta)
+        self.square_avg = torch.ones_like(self.flat.theta.tensor)
         self._publish()
 
     def _publish(self) -> None:
@@ -66,15 +66,16 @@ class FlatRMSprop(torch.optim.Optimizer):
         missing = flat.gather(gradients)
         kept = [(index, flat.views(self.square_avg)[index].clone()) for index in missing]
         alpha = group["alpha"]
-        self.square_avg.mul_(alpha).addcmul_(flat.gradient, flat.gradient, value=1.0 - alpha)
-        flat.theta.addcdiv_(flat.gradient, (self.square_avg + group["eps"]).sqrt_(), value=-group["lr"])
+        gradient = flat.gradient.tensor
+        self.square_avg.mul_(alpha).addcmul_(gradient, gradient, value=1.0 - alpha)
+        flat.theta.tensor.addcdiv_(gradient, (self.square_avg + group["eps"]).sqrt_(), value=-group["lr"])
         for index, moment in kept:
             flat.views(self.square_avg)[index].copy_(moment)
 
     def share_memory(self) -> None:
         """Move parameters and second moments to shared memory (before workers are spawned)."""
         self.flat.share_memory()
-        self.square_avg.share_memory_()
+        self.square_avg.share_memory_()  # type: ignore[no-untyped-call]
         self._publish()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -164,7 +164,7 @@ class PlainUpdate:
         """See `UpdateRule`. torch's optimizers make their state at the first step: here it is made first, then
         shared.
         """
-        if isinstance(self.optimizer, (FlatRMSprop, NestedAdam)):
+        if isinstance(self.optimizer, FlatRMSprop | NestedAdam):
             self.optimizer.share_memory()
             return
         for parameter in self.parameters:

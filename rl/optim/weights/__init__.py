@@ -1,0 +1,31 @@
+"""Meta-trained starting weights of the controller: one small JSON file each, made by `python -m rl.optim.meta_train`.
+
+A file holds `phi` (the numbers of `ControllerNet.phi`, order W1, b1, W2, b2), and how they were made: tasks, seed,
+command, scores before and after. `docs/optimizers.md` says what they are worth.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rl.optim.controller import SIZE
+
+SHIPPED = Path(__file__).with_name("controller.json")
+
+
+def load_weights(weights: Any) -> torch.Tensor:
+    """A float64 tensor [SIZE] from "shipped", a path of a JSON file, or numbers. Raises ValueError if they do not
+    fit.
+    """
+    if isinstance(weights, (str, Path)):
+        path = SHIPPED if weights == "shipped" else Path(weights)
+        weights = json.loads(path.read_text(encoding="utf-8"))["phi"]
+    phi = torch.as_tensor(np.asarray(weights, dtype=np.float64))
+    if phi.shape != (SIZE,) or not bool(torch.isfinite(phi).all()):
+        raise ValueError(f"controller weights are {SIZE} finite numbers, got shape {tuple(phi.shape)}")
+    return phi
