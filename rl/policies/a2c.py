@@ -23,7 +23,6 @@ class A2CConfig(ActorCriticConfig):
     """Eight environments of 16 steps an update."""
 
     n_envs: int = 8
-    ent_coef: float = 0.01
 
 
 class A2C(ActorCriticAgent[A2CConfig]):

@@ -49,7 +49,6 @@ class A3CConfig(ActorCriticConfig):
     workers: int = 2
     mode: str = "hogwild"
     processes: int = 1
-    ent_coef: float = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -251,7 +250,8 @@ class TurnSlot:
 
 def _policy(packed: dict[str, Any]) -> A3C:
     """A shell of the policy in a worker process: it only makes learners."""
-    agent = A3C(packed["make_env"], spaces=packed["spaces"], optimizer="rmsprop", **packed["config"])
+    config = {**packed["config"], "optimizer_options": {}}
+    agent = A3C(packed["make_env"], spaces=packed["spaces"], optimizer="rmsprop", **config)
     agent.gradient_hook = packed["hook"]
     return agent
 
