@@ -1,0 +1,117 @@
+"""Natural selection: who is culled, who breeds, and what the children inherit.
+
+Parents are chosen by tournament on shrunken fitness (Goldberg and Deb, 1991); the second parent comes from the same
+archetype. Genes cross over in groups, so that what belongs together stays together. Mutation is self-adaptive
+(Schwefel; Beyer and Schwefel, "Evolution strategies", 2002): each agent's mutation sizes are genes, are mutated first,
+log-normally, and then used; positions fold back at the bounds. All of it works on whole arrays, and every draw is a
+hash of (seed, generation, child), so a child does not depend on how many others are born.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import genome
+from agents.population import Roster
+from trader.core import rng
+from trader.core.rng import Stream
+from trader.core.rows import Operator
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+CROSSOVER_SHARE: Final = 0.7
+"""Children with two parents; the others are mutated copies of one."""
+MIGRATION_SHARE: Final = 0.1
+"""Children that leave their parent's habitat for a random one."""
+MUTATED_SHARE: Final = 0.3
+"""Genes of a child that mutate."""
+LEARNING_RATE: Final = 1.0 / np.sqrt(2.0 * len(genome.GENES))
+"""Of the mutation sizes themselves: Schwefel's 1 / sqrt(2 n)."""
+
+
+def cull(ranking: Floats, share: float) -> NDArray[np.bool_]:
+    """The worst `share` of the agents with a finite ranking (mask); ties go against the later row."""
+    candidates = np.flatnonzero(np.isfinite(ranking))
+    count = int(len(candidates) * share)
+    order = candidates[np.lexsort((-candidates, ranking[candidates]))]
+    chosen = np.zeros(len(ranking), np.bool_)
+    chosen[order[:count]] = True
+    return chosen
+
+
+def tournament(
+    seed: int, generation: int, children: Integers, fitness: Floats, candidates: Integers, starts: Integers,
+    counts: Integers, size: int, place: int,
+) -> Integers:  # fmt: skip
+    """For each child, the fittest of `size` draws from its own stretch of `candidates` (row numbers).
+
+    starts, counts: int64 [C], where each child's stretch begins and how long it is; place: which of its parents.
+    """
+    numbers = place * size + np.arange(size)
+    draws = rng.uniform(seed, Stream.SELECTION, generation, children[:, None], numbers[None, :])
+    rows = candidates[starts[:, None] + (draws * counts[:, None]).astype(np.int64)]
+    return rows[np.arange(len(children)), np.argmax(fitness[rows], axis=1)]
+
+
+def crossover(seed: int, generation: int, children: Integers, first: Floats, second: Floats) -> Floats:
+    """Unit genomes that take each group of genes from either parent, with equal chance. Shapes [C, GENES]."""
+    groups = np.arange(len(genome.GROUPS))
+    from_second = rng.uniform(seed, Stream.CROSSOVER, generation, children[:, None], groups[None, :]) < 0.5
+    mask = from_second[:, np.maximum(genome.GROUP_OF, 0)] & (genome.GROUP_OF >= 0)[None, :]
+    return np.where(mask, second, first)
+
+
+def mutate(seed: int, generation: int, children: Integers, units: Floats) -> Floats:
+    """Self-adaptive mutation of unit genomes [C, GENES], folded back into [0, 1]."""
+    genes = len(genome.GENES)
+    numbers = np.arange(genes)
+    sizes = genome.from_unit(units)[:, genome.MUTATION_SIZE_OF]
+    steps = rng.normal(seed, Stream.MUTATION, generation, children[:, None], numbers[None, :])
+    own = sizes * np.exp(LEARNING_RATE * rng.normal(seed, Stream.MUTATION, generation, children[:, None], genes))
+    chosen = rng.uniform(seed, Stream.MUTATION, generation, children[:, None], 4 * genes + numbers[None, :])
+    moved = units + np.where(chosen < MUTATED_SHARE, own * steps, 0.0)
+    evolving = np.array([gene.group == "evolution" for gene in genome.GENES])
+    drift = units + LEARNING_RATE * steps / np.log(genome.HIGH[genome.INDEX["mutation_risk"]] / 0.01)
+    return genome.reflect(np.where(evolving, drift, moved))
+
+
+def breed(
+    seed: int, generation: int, roster: Roster, fitness: Floats, count: int, next_agent: int, born_ms: int,
+    tournament_size: int, markets: int, timeframes: int,
+) -> Roster:  # fmt: skip
+    """`count` children of the rows with finite fitness, as newborn rows. Habitat and archetype come from parent a."""
+    children = np.arange(next_agent, next_agent + count, dtype=np.int64)
+    able = np.flatnonzero(np.isfinite(fitness))
+    by_kind = able[np.argsort(roster.archetype[able], kind="stable")]
+    kinds = roster.archetype[by_kind]
+    zeros = np.zeros(count, np.int64)
+    first = tournament(
+        seed, generation, children, fitness, by_kind, zeros, zeros + len(by_kind), tournament_size, 0
+    )
+    starts = np.searchsorted(kinds, roster.archetype[first])
+    counts = np.searchsorted(kinds, roster.archetype[first], side="right") - starts
+    second = tournament(seed, generation, children, fitness, by_kind, starts, counts, tournament_size, 1)
+    crossed = rng.uniform(seed, Stream.CROSSOVER, generation, children, len(genome.GROUPS)) < CROSSOVER_SHARE
+    units = genome.to_unit(roster.genomes)
+    mixed = crossover(seed, generation, children, units[first], units[second])
+    child_units = mutate(seed, generation, children, np.where(crossed[:, None], mixed, units[first]))
+    genomes = genome.settle(genome.from_unit(child_units))
+    migrates = rng.uniform(seed, Stream.HABITAT, generation, children, 0) < MIGRATION_SHARE
+    market = np.where(
+        migrates, rng.integers(seed, Stream.HABITAT, generation, children, 1, markets), roster.market[first]
+    )
+    timeframe = np.where(
+        migrates, rng.integers(seed, Stream.HABITAT, generation, children, 2, timeframes), roster.timeframe[first]
+    )
+    genomes[:, genome.INDEX["symbol"]] = market
+    genomes[:, genome.INDEX["timeframe"]] = timeframe
+    return Roster(
+        children, market, timeframe, roster.archetype[first], np.full(count, generation, np.int64),
+        np.full(count, born_ms, np.int64), roster.agent[first], np.where(crossed, roster.agent[second], -1),
+        np.where(crossed, int(Operator.CROSSOVER), int(Operator.MUTATION)).astype(np.int64),
+        np.ones(count, np.bool_), genomes,
+    )  # fmt: skip

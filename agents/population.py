@@ -1,0 +1,244 @@
+"""Who is alive: the roster of agents and, market by market, their packed arrays.
+
+One agent is a row, never an object. Roster rows stand in kernel order: by market, then timeframe, archetype and agent
+number, so a market's agents are one slice. Agents are born and removed between blocks only; a living agent keeps its
+state when rows move. Numbers are given once and never reused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents import genome
+from agents import layout as at
+from agents.decisions import queue_exit, refresh_rows
+from agents.market_agents import MarketAgents, pack
+from trader.core import rng
+from trader.core.rng import Stream
+from trader.core.rows import Operator
+
+Integers = NDArray[np.int64]
+
+_CARRIED = ("state", "triggers", "watch", "days")
+_DAY_UNKNOWN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Agents as columns, N rows. `market`, `timeframe` and `archetype` are indices; `living` is False for an agent that
+    selection has culled and that still holds a position; parents are -1 where there are none."""
+
+    agent: Integers
+    market: Integers
+    timeframe: Integers
+    archetype: Integers
+    generation: Integers
+    born_ms: Integers
+    parent_a: Integers
+    parent_b: Integers
+    operator: Integers
+    living: NDArray[np.bool_]
+    genomes: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.agent)
+
+    def take(self, rows: NDArray[Any]) -> Roster:
+        """The rows selected by an index or mask."""
+        return Roster(*(getattr(self, column.name)[rows] for column in fields(self)))
+
+    def join(self, other: Roster) -> Roster:
+        """These rows and then the other's."""
+        return Roster(
+            *(np.concatenate((getattr(self, column.name), getattr(other, column.name))) for column in fields(self))
+        )
+
+    def order(self) -> Integers:
+        """Row numbers in kernel order."""
+        return np.lexsort((self.agent, self.archetype, self.timeframe, self.market)).astype(np.int64)
+
+
+def founders(
+    seed: int, size: int, markets: int, timeframes: int, archetypes: NDArray[np.int64], born_ms: int
+) -> Roster:
+    """The first generation: genomes uniform over every range, habitats and archetypes dealt out evenly.
+
+    Cells (market, timeframe, archetype) are filled in turn, in an order shuffled by the seed, so that every cell has
+    its share of the population; `archetypes` are the numbers of those in use.
+    """
+    agent = np.arange(size, dtype=np.int64)
+    units = rng.uniform(seed, Stream.FOUNDER, 0, agent[:, None], np.arange(len(genome.GENES))[None, :])
+    genomes = genome.settle(genome.from_unit(units))
+    cells = markets * timeframes * len(archetypes)
+    cell = np.argsort(rng.uniform(seed, Stream.HABITAT, 0, np.arange(cells), 0), kind="stable")[agent % cells]
+    market, rest = np.divmod(cell, timeframes * len(archetypes))
+    timeframe, kind = np.divmod(rest, len(archetypes))
+    nobody = np.full(size, -1, np.int64)
+    genomes[:, genome.INDEX["symbol"]] = market
+    genomes[:, genome.INDEX["timeframe"]] = timeframe
+    return Roster(
+        agent, market, timeframe, archetypes[kind], np.zeros(size, np.int64), np.full(size, born_ms, np.int64),
+        nobody, nobody.copy(), np.full(size, int(Operator.FOUNDER), np.int64), np.ones(size, np.bool_), genomes,
+    )  # fmt: skip
+
+
+def _newborn_arrays(roster: Roster, timeframes_ms: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """State, triggers, watch and days of agents that have done nothing yet."""
+    n = len(roster)
+    state = np.zeros((n, at.STATE_FIELDS), np.int64)
+    state[:, at.AGENT] = roster.agent
+    state[:, at.ARCHETYPE] = roster.archetype
+    state[:, at.TIMEFRAME_MS] = np.array(timeframes_ms, np.int64)[roster.timeframe]
+    state[:, at.ACTIVE] = 1
+    state[:, at.FUNDED] = 1
+    state[:, at.PENDING] = at.NOTHING_PENDING
+    watch = np.zeros((at.WATCH_FIELDS, n), np.int64)
+    watch[at.WAKE] = at.NEVER
+    return {
+        "state": state,
+        "triggers": np.zeros((at.TRIGGER_FIELDS, n), np.float32),
+        "watch": watch,
+        "days": np.zeros((at.DAY_FIELDS, n)),
+    }
+
+
+class Population:
+    """All agents of a session.
+
+    Args:
+        markets: market vectors (`trader.broker.market`), one for each market in the session's order.
+        timeframes_ms: the timeframes agents decide on, ascending.
+    """
+
+    def __init__(self, markets: list[Integers], timeframes_ms: tuple[int, ...]) -> None:
+        self.rules = markets
+        self.timeframes_ms = timeframes_ms
+        empty = np.zeros(0, np.int64)
+        self.roster = Roster(
+            *([empty] * 9), np.zeros(0, np.bool_), np.zeros((0, len(genome.GENES)))
+        )  # fmt: skip
+        self.markets: list[MarketAgents] = [
+            self._packed(self.roster, _newborn_arrays(self.roster, timeframes_ms)) for _ in markets
+        ]
+        self.totals = [np.zeros(at.TOTAL_FIELDS, np.int64) for _ in markets]
+        for totals in self.totals:
+            totals[at.LAST_DAY] = _DAY_UNKNOWN
+        self.next_agent = 0
+
+    def _packed(self, roster: Roster, arrays: dict[str, NDArray[Any]]) -> MarketAgents:
+        carried = (arrays["state"], arrays["triggers"], arrays["watch"], arrays["days"])
+        return pack(roster.genomes, roster.archetype, roster.timeframe, self.timeframes_ms, carried)
+
+    def __len__(self) -> int:
+        return len(self.roster)
+
+    def column(self, field: int) -> Integers:
+        """One state column of all agents, in roster order (a copy)."""
+        return np.concatenate([market.state[:, field] for market in self.markets])
+
+    def days(self) -> NDArray[np.float64]:
+        """Daily results of all agents, float64 [DAY_FIELDS, N], in roster order (a copy)."""
+        return np.concatenate([market.days for market in self.markets], axis=1)
+
+    def slices(self) -> list[slice]:
+        """The roster rows of each market."""
+        edges = np.searchsorted(self.roster.market, np.arange(len(self.markets) + 1))
+        return [slice(int(edges[m]), int(edges[m + 1])) for m in range(len(self.markets))]
+
+    def add(self, newborn: Roster) -> None:
+        """Let agents be born; their numbers must come after all that were given."""
+        assert len(newborn) == 0 or newborn.agent.min() >= self.next_agent, "agent numbers are never reused"
+        if len(newborn):
+            self.next_agent = int(newborn.agent.max()) + 1
+        self._rebuild(np.ones(len(self.roster), np.bool_), newborn)
+
+    def remove(self, gone: NDArray[np.bool_]) -> None:
+        """Remove flat agents without money (mask over the roster)."""
+        for field in (at.SIDE, at.CASH, at.MARGIN, at.HELD):
+            assert not self.column(field)[gone].any(), "an agent leaves flat and empty-handed"
+        self._rebuild(~gone, self.roster.take(np.zeros(0, np.int64)))
+
+    def _rebuild(self, kept: NDArray[np.bool_], newborn: Roster) -> None:
+        for m, rows in enumerate(self.slices()):
+            old = self.markets[m]
+            mask = kept[rows]
+            arriving = newborn.take(newborn.market == m)
+            if mask.all() and len(arriving) == 0:
+                continue
+            here = self.roster.take(rows).take(mask).join(arriving)
+            order = here.order()
+            fresh = _newborn_arrays(arriving, self.timeframes_ms)
+            arrays = {
+                "state": np.concatenate((old.state[mask], fresh["state"]))[order],
+                "days": np.concatenate((old.days[:, mask], fresh["days"]), axis=1)[:, order],
+                "triggers": np.concatenate((old.triggers[:, mask], fresh["triggers"]), axis=1)[:, order],
+                "watch": np.concatenate((old.watch[:, mask], fresh["watch"]), axis=1)[:, order],
+            }
+            self.markets[m] = self._packed(here.take(order), arrays)
+            self.refresh(m)
+        together = self.roster.take(kept).join(newborn)
+        self.roster = together.take(together.order())
+
+    def refresh(self, m: int, rows: NDArray[np.int64] | None = None) -> None:
+        """Recompute triggers and running equity of a market's agents after something outside the kernel changed them."""
+        market = self.markets[m]
+        chosen = np.arange(len(market)) if rows is None else rows.astype(np.int64)
+        refresh_rows(market.state, market.habits, market.triggers, market.watch, chosen, self.rules[m])
+
+    def pay(self, amounts: Integers) -> None:
+        """Add grants (> 0) and recalls (< 0), 1e-8, int64 [N] in roster order; neither is a result of trading."""
+        for m, rows in enumerate(self.slices()):
+            part = amounts[rows]
+            moved = np.flatnonzero(part)
+            if len(moved) == 0:
+                continue
+            market = self.markets[m]
+            market.state[moved, at.CASH] += part[moved]
+            assert (market.state[moved, at.CASH] >= market.state[moved, at.HELD]).all(), "held money was recalled"
+            self.totals[m][at.TOTAL_CASH] += int(part.sum())
+            flow = part[moved] * 1e-8
+            market.triggers[at.PEAK, moved] += flow.astype(np.float32)
+            market.days[at.DAY_MARK, moved] += flow
+            self.refresh(m, moved)
+
+    def retire(self, culled: NDArray[np.bool_], kind: int, now_ms: int) -> None:
+        """Stop agents (mask over the roster): drop queued entries, queue the closing of open positions, no new ones."""
+        for m, rows in enumerate(self.slices()):
+            market = self.markets[m]
+            chosen = np.flatnonzero(culled[rows])
+            for row in chosen.tolist():
+                state = market.state[row]
+                state[at.ACTIVE] = 0
+                if state[at.SIDE] == 0:
+                    state[at.PENDING] = at.NOTHING_PENDING
+                    state[at.HELD] = 0
+                elif state[at.PENDING] == at.NOTHING_PENDING:
+                    queue_exit(market.state, row, kind, now_ms)
+            self.refresh(m, chosen)
+        self.roster = replace(self.roster, living=self.roster.living & ~culled)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything a checkpoint needs, as arrays. A pure read."""
+        arrays: dict[str, NDArray[Any]] = {
+            f"roster.{column.name}": getattr(self.roster, column.name).copy() for column in fields(self.roster)
+        }
+        arrays["next_agent"] = np.array(self.next_agent, np.int64)
+        for m, market in enumerate(self.markets):
+            arrays[f"totals.{m}"] = self.totals[m].copy()
+            for name in _CARRIED:
+                arrays[f"{name}.{m}"] = getattr(market, name).copy()
+        return arrays
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Become what `state` described."""
+        self.roster = Roster(*(arrays[f"roster.{column.name}"] for column in fields(Roster)))
+        self.next_agent = int(arrays["next_agent"])
+        for m, rows in enumerate(self.slices()):
+            self.totals[m] = arrays[f"totals.{m}"].copy()
+            carried = {name: arrays[f"{name}.{m}"].copy() for name in _CARRIED}
+            self.markets[m] = self._packed(self.roster.take(rows), carried)
+

@@ -1,0 +1,125 @@
+"""A session in memory: made-up candles with holes in, every row out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trader.core.config import load
+from trader.core.rows import TABLES, Phase
+from trader.core.types import Block, Instrument, LeverageTier
+from trader.session.engine import Engine
+
+HOUR = 3_600_000
+TIERS = (LeverageTier(0, 500_000, 0, 20),)
+
+
+@dataclass
+class Capture:
+    """A sink that keeps every row of every table."""
+
+    numeric: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    text: dict[str, list[tuple]] = field(default_factory=dict)
+
+    def write(self, table, values):
+        self.numeric.setdefault(table, []).append(values.copy())
+
+    def write_text(self, table, values):
+        self.text.setdefault(table, []).extend(tuple(row) for row in values)
+
+    def rows(self, table):
+        if table in self.text:
+            return self.text[table]
+        parts = self.numeric.get(table)
+        return np.concatenate(parts) if parts else np.zeros((0, len(TABLES[table].columns)), np.int64)
+
+    def column(self, table, name):
+        return self.rows(table)[:, TABLES[table].position(name)]
+
+    def same_as(self, other):
+        names = set(self.numeric) | set(self.text) | set(other.numeric) | set(other.text)
+        for name in sorted(names):
+            mine, theirs = self.rows(name), other.rows(name)
+            if len(mine) != len(theirs) or not np.array_equal(np.asarray(mine), np.asarray(theirs)):
+                return name
+        return None
+
+
+def made_up_candles(frames, markets, seed, volume=2e4, missing=0.0003, step=0.006):
+    """Random walks with fat tails, volume in tens of thousands, and holes."""
+    rng = np.random.default_rng(seed)
+    returns = rng.standard_t(3, size=(frames, markets)) * step
+    close = 100.0 * np.exp(np.cumsum(returns, axis=0)) * (1 + np.arange(markets))
+    opened = np.vstack([close[:1], close[:-1]])
+    high = np.maximum(opened, close) * (1 + np.abs(rng.normal(size=close.shape)) * step / 3)
+    low = np.minimum(opened, close) * (1 - np.abs(rng.normal(size=close.shape)) * step / 3)
+    amount = np.round(volume * np.exp(rng.normal(size=close.shape)), 3)
+    candles = np.round(np.stack([opened, high, low, close, amount], axis=2), 6)
+    candles[..., 1] = candles[..., :4].max(axis=2)
+    candles[..., 2] = candles[..., :4].min(axis=2)
+    present = rng.uniform(size=(frames, markets)) >= missing
+    present[~present.any(axis=1), 0] = True
+    candles[~present] = np.nan
+    return candles, present
+
+
+def made_up_block(frames=2000, markets=2, seed=1, warmup=400, funding=True, **options):
+    candles, present = made_up_candles(frames, markets, seed, **options)
+    times = 1_600_000_000_000 // HOUR * HOUR + np.arange(frames) * HOUR
+    rate = np.full((frames, markets), np.nan)
+    if funding:
+        rate[(times // HOUR) % 8 == 0] = 0.0001
+    phase = np.where(np.arange(frames) < warmup, int(Phase.WARMUP), int(Phase.REPLAY))
+    return Block(
+        times, candles, present, rate, np.full((frames, markets), np.nan), np.zeros((frames, markets), np.int64),
+        phase.astype(np.int64),
+    )  # fmt: skip
+
+
+def small_config(*sets, size=120):
+    base = [
+        'feed.kind="synthetic"', 'feed.timeframes=["1h", "2h"]', f"population.size={size}", "engine.threads=1",
+        "levels.evolution.every=100", "levels.pool.every=30", "session.seed=3",
+    ]  # fmt: skip
+    return load(None, [*base, *sets])
+
+
+def run_session(config, block, cuts=(), perpetual=True, finish=True):
+    """Run a block through an engine, cut at the given frames; returns (engine, rows)."""
+    capture = Capture()
+    symbols = [f"M{m}/USDT" for m in range(block.candles.shape[1])]
+    instruments = tuple(
+        Instrument(name, perpetual, taker_fee=50_000, tiers=TIERS if perpetual else ()) for name in symbols
+    )
+    engine = Engine(config, instruments, capture)
+    edges = [0, *cuts, len(block)]
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        if last > first:
+            engine.advance(block[first:last])
+    if finish:
+        engine.finish()
+    engine.close()
+    return engine, capture
+
+
+@pytest.fixture(scope="session")
+def make_block():
+    return made_up_block
+
+
+@pytest.fixture(scope="session")
+def make_config():
+    return small_config
+
+
+@pytest.fixture(scope="session")
+def run():
+    return run_session
+
+
+@pytest.fixture(scope="session")
+def capture_class():
+    return Capture

@@ -1,0 +1,99 @@
+"""What an order gets: slippage, price, quantity, notional, fee. All integers; every rounding goes against the agent.
+
+Units: prices in 10^-p, quantities in 10^-q, amounts in 1e-8 of the quote currency, fractions in parts per 1e8.
+Impact follows the square-root law (Almgren et al., "Direct estimation of equity market impact", 2005; Toth et al.,
+"Anomalous price impact", 2011): relative price move = impact * sqrt(demand / volume), one for all orders of a side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from trader.broker.market import HALF_SPREAD, IMPACT, LOT, NOTIONAL_DIVISOR, PARTICIPATION, TAKER_FEE, TICK
+from trader.core.money import FRACTION_SCALE, OVERFLOW, integer_sqrt, mul_div_ceil, mul_div_floor
+
+_ROOT_SCALE = 1_000_000
+_SQUARE_SCALE = _ROOT_SCALE * _ROOT_SCALE
+_SCALABLE = 1 << 52
+
+
+@njit(cache=True, nogil=True)
+def quantity_share(quantity: int, available: int, demand: int, lot: int) -> int:
+    """An order's pro-rata part of what a candle offers, in whole lots: floor(quantity * min(1, available / demand)).
+
+    Both terms of the ratio are halved together until they are exact divisors; that rounds down, never over the offer.
+    """
+    if demand <= available:
+        return quantity
+    while demand >= _SCALABLE:
+        available = available >> 1
+        demand = (demand >> 1) + 1
+    share = min(mul_div_floor(quantity, available, demand), quantity)
+    return share // lot * lot
+
+
+@njit(cache=True, nogil=True)
+def participation_quantity(volume: int, market: NDArray[np.int64]) -> int:
+    """The most that all agents together may trade in a candle of this volume."""
+    return mul_div_floor(volume, market[PARTICIPATION], FRACTION_SCALE)
+
+
+@njit(cache=True, nogil=True)
+def slippage_fraction(demand: int, volume: int, market: NDArray[np.int64]) -> int:
+    """Half spread plus impact of one side's summed demand, in parts per 1e8."""
+    if demand <= 0 or volume <= 0:
+        return market[HALF_SPREAD]
+    while volume >= _SCALABLE:
+        volume = volume >> 1
+        demand = demand >> 1
+    ratio = mul_div_floor(demand, _SQUARE_SCALE, volume)
+    if ratio == OVERFLOW:
+        ratio = _SQUARE_SCALE * _ROOT_SCALE
+    return market[HALF_SPREAD] + mul_div_ceil(market[IMPACT], integer_sqrt(ratio), _ROOT_SCALE)
+
+
+@njit(cache=True, nogil=True)
+def slipped_price(price: int, side: int, fraction: int, market: NDArray[np.int64]) -> int:
+    """Price moved against an order of `side` (+1 buys, -1 sells) and then to the tick, against it again.
+
+    A market sale is never below one tick.
+    """
+    move = mul_div_ceil(price, fraction, FRACTION_SCALE)
+    tick = market[TICK]
+    if side > 0:
+        return -(-(price + move) // tick) * tick
+    return max((price - move) // tick * tick, tick)
+
+
+@njit(cache=True, nogil=True)
+def notional_floor(price: int, quantity: int, market: NDArray[np.int64]) -> int:
+    """Value of a quantity, rounded down: what a seller gets."""
+    return mul_div_floor(price, quantity, market[NOTIONAL_DIVISOR])
+
+
+@njit(cache=True, nogil=True)
+def notional_ceil(price: int, quantity: int, market: NDArray[np.int64]) -> int:
+    """Value of a quantity, rounded up: what a buyer pays."""
+    return mul_div_ceil(price, quantity, market[NOTIONAL_DIVISOR])
+
+
+@njit(cache=True, nogil=True)
+def order_value(price: int, quantity: int, side: int, market: NDArray[np.int64]) -> int:
+    """Value of a fill: rounded up for a buyer (+1), down for a seller (-1)."""
+    if side > 0:
+        return notional_ceil(price, quantity, market)
+    return notional_floor(price, quantity, market)
+
+
+@njit(cache=True, nogil=True)
+def taker_fee(notional: int, market: NDArray[np.int64]) -> int:
+    """Taker fee of a fill, rounded up."""
+    return mul_div_ceil(notional, market[TAKER_FEE], FRACTION_SCALE)
+
+
+@njit(cache=True, nogil=True)
+def whole_lots(quantity: int, market: NDArray[np.int64]) -> int:
+    """A quantity rounded down to whole lots."""
+    return quantity // market[LOT] * market[LOT]

@@ -1,0 +1,386 @@
+"""The config: one frozen tree, the same for the command line, Python, the stored run and the documentation.
+
+Written as TOML; unknown keys are refused with a suggestion, credentials are refused always
+(`trader.core.config_file`). The canonical JSON of the tree and its hash are stored with every run; fields marked
+`outside_hash` (store, threads, executor, data paths, speed, checkpoint cadence, the run's name) change where and how
+fast a run happens and not what happens, so the hash leaves them out. `later(...)` marks a key that is part of the
+contract and whose only value in this version is its default: a config never says what the program does not do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+
+from trader.core.config_file import check, read
+from trader.core.config_values import (
+    LARGEST_CAPITAL,
+    Amount,
+    Count,
+    Flag,
+    Fraction,
+    RunName,
+    Seed,
+    Symbol,
+    Text,
+    Timeframe,
+    TimeMs,
+    WebAddress,
+    later,
+)
+from trader.core.timeframes import milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic.config import JsonDict
+
+USUAL_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
+"""Where the default of `feed.timeframes` is taken from."""
+
+DEFAULT_FEES: Final = {"spot": (0.001, 0.001), "swap": (0.0002, 0.0005)}
+"""Maker and taker fee of Binance's lowest tier, as fractions of the notional (fee schedule of 2026-11)."""
+
+OUTSIDE_HASH: Final[JsonDict] = {"outside_hash": True}
+
+
+def usable_processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in alphabetical order, so that the order in the file means nothing.
+
+    Raises:
+        ValueError: a name stands there twice.
+    """
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{twice} stands there twice")
+    return tuple(sorted(names))
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, and nothing in it that is not documented."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SessionConfig(Section):
+    """What is run, from which seed, for how long."""
+
+    name: RunName | None = Field(
+        None, description="name of the run; `RUN` of every command may be this", json_schema_extra=OUTSIDE_HASH
+    )
+    seed: Seed = Field(0, description="every random number of the run comes from it")
+    candles: Count | None = Field(
+        None, description="stop after so many frames of the base timeframe, warm-up not counted"
+    )
+    checkpoint_every: Count = Field(
+        5_000, description="base candles between two checkpoints", json_schema_extra=OUTSIDE_HASH
+    )
+    checkpoint_keep: Count = Field(
+        100_000,
+        description="beside the last two, one checkpoint per so many base candles is kept",
+        json_schema_extra=OUTSIDE_HASH,
+    )
+
+
+class FeedConfig(Section):
+    """Where candles come from."""
+
+    kind: Literal["synthetic", "replay"] = Field(
+        description="`synthetic`: a seeded made-up market; `replay`: files of history"
+    )
+    symbols: Annotated[tuple[Symbol, ...], Field(min_length=1), AfterValidator(in_order)] | None = Field(
+        None, description="markets, BASE/QUOTE; default: all that the feed has"
+    )
+    base_timeframe: Timeframe = Field("1h", description="the candle the session steps on")
+    timeframes: tuple[Timeframe, ...] = Field(
+        (), description="timeframes agents decide on; default: the base and the next two of 1m, 5m, 15m, 1h, 4h, 1d"
+    )
+    data: tuple[Text, ...] = Field(
+        (), description="files or folders of candles, as `--data`", json_schema_extra=OUTSIDE_HASH
+    )
+    start: TimeMs | None = Field(None, description="first candle (inclusive), ISO or ms, UTC")
+    end: TimeMs | None = Field(None, description="last candle (exclusive), ISO or ms, UTC")
+    speed: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False), later(0.0, "0.8")] = Field(
+        0.0,
+        description="pace of a replay in market seconds per second; 0: as fast as possible",
+        json_schema_extra=OUTSIDE_HASH,
+    )
+    warmup: Amount | None = Field(
+        None,
+        description="base candles of history before `start`; default: what the longest timeframe needs",
+    )
+    gaps: Literal["record"] = Field("record", description="holes are recorded as incidents and never filled")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_timeframes(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("timeframes") is None:
+            base = data.get("base_timeframe", cls.model_fields["base_timeframe"].default)
+            if isinstance(base, str):
+                return {**data, "timeframes": default_timeframes(base)}
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError("start must lie before end")
+        base = milliseconds(self.base_timeframe)
+        for timeframe in self.timeframes:
+            if milliseconds(timeframe) % base:
+                raise ValueError(f"timeframes: {timeframe} is no multiple of base_timeframe {self.base_timeframe}")
+        if list(self.timeframes) != sorted(set(self.timeframes), key=milliseconds):
+            raise ValueError("timeframes: each once, from short to long")
+        return self
+
+
+class FeesConfig(Section):
+    """Trading fees as fractions of the notional."""
+
+    maker: Fraction = Field(0.0002, description="fee of a limit order that waited; default by market_type")
+    taker: Fraction = Field(0.0005, description="fee of a market order; default by market_type")
+
+
+class ExchangeConfig(Section):
+    """The paper exchange: who is imitated, and at what cost."""
+
+    id: Text = Field(
+        "binance", description="exchange that is imitated (ccxt's name); chooses the venue's folder of the candle store"
+    )
+    market_type: Literal["spot", "swap"] = Field(
+        "swap", description="`swap`: linear perpetuals (shorts, leverage, funding); `spot`: long only"
+    )
+    fees: FeesConfig = Field(FeesConfig(), description="{ maker, taker }")
+    slippage: Fraction = Field(
+        0.0002, description="half the spread: what a market order pays on top, as a fraction of the price"
+    )
+    impact: Fraction = Field(0.01, description="price impact = this × √(the population's demand ÷ the candle's volume)")
+    participation: Fraction = Field(
+        0.1, description="largest share of a candle's volume that all agents together may trade"
+    )
+    tiers: Text | None = Field(
+        None, description="JSON file of leverage tiers; default: one tier, 0.5 % maintenance, 20x"
+    )
+    funding: Flag = Field(True, description="charge funding at the stamps of the feed (swap only)")
+    path: Literal["colour"] = Field(
+        "colour", description="order of high and low inside a candle: a falling candle goes high first"
+    )
+    latency_candles: Annotated[Amount, later(0, "0.3")] = Field(
+        0, description="further candles between a decision and its fill"
+    )
+    urls: Annotated[dict[Text, WebAddress], later({}, "0.8")] = Field(
+        {}, description="replace public addresses of the exchange library, by dotted path"
+    )
+    options: Annotated[dict[Text, Any], later({}, "0.8")] = Field({}, description="options of the exchange library")
+    stall_seconds: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False), later(60.0, "0.8")] = Field(
+        60.0, description="a stream that is silent for so long is redialled"
+    )
+    confirm: Literal["flag"] = Field("flag", description="a live candle is closed when the exchange's own flag says so")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_fees(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("fees", {}), dict):
+            return data
+        maker, taker = DEFAULT_FEES["spot" if data.get("market_type") == "spot" else "swap"]
+        return {**data, "fees": {"maker": maker, "taker": taker, **data.get("fees", {})}}
+
+
+class ControlsConfig(Section):
+    """Agents that do not evolve and stand beside those that do."""
+
+    frozen: Annotated[Fraction, later(0.0, "0.2")] = Field(
+        0.0, description="share of the population whose genomes never change"
+    )
+    random: Annotated[Fraction, later(0.0, "0.2")] = Field(
+        0.0, description="share that is replaced at random each generation"
+    )
+
+
+class PopulationConfig(Section):
+    """The agents."""
+
+    size: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = Field(200, description="number of living agents")
+    archetypes: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(in_order)] | None = Field(
+        None, description="trading ideas to use; default: all there are"
+    )
+    plugins: Annotated[tuple[Text, ...], later((), "0.2")] = Field(
+        (), description="Python files with archetypes of your own"
+    )
+    grid: Annotated[Count, later(1, "0.7")] = Field(1, description="cells per behaviour axis of the archive")
+    elites: Annotated[Fraction, later(0.0, "0.7")] = Field(
+        0.0, description="share of the population kept as re-evaluated elites"
+    )
+    islands: Annotated[Count, later(1, "0.7")] = Field(1, description="sub-populations that exchange agents in a ring")
+    controls: ControlsConfig = Field(ControlsConfig(), description="{ frozen, random }: shares of control agents")
+
+
+class CapsConfig(Section):
+    """Largest shares of the pool."""
+
+    agent: Annotated[Fraction, later(1.0, "0.7")] = Field(1.0, description="of one agent")
+    archetype: Annotated[Fraction, later(1.0, "0.7")] = Field(1.0, description="of one archetype")
+    market: Annotated[Fraction, later(1.0, "0.7")] = Field(1.0, description="of one market")
+
+
+class PoolConfig(Section):
+    """The capital that all agents share."""
+
+    capital: Annotated[float, Strict(), Field(gt=0, le=LARGEST_CAPITAL, allow_inf_nan=False)] = Field(
+        1_000_000.0, description="deposit at the start, in `currency`"
+    )
+    currency: Annotated[Text, Field(pattern=r"^[^\s/:]+$")] = Field(
+        "USDT", description="quote currency of every market of the session"
+    )
+    compounding: Flag = Field(True, description="grants follow the pool's equity (true) or the first deposit (false)")
+    rule: Literal["equal"] = Field("equal", description="how capital is divided: equal shares")
+    reserve: Fraction = Field(0.0, description="share of the capital that is never granted")
+    caps: CapsConfig = Field(CapsConfig(), description="{ agent, archetype, market }: largest shares")
+    max_drawdown: Annotated[Fraction, later(1.0, "0.7")] = Field(
+        1.0, description="fall from the peak at which new entries stop"
+    )
+
+
+class EvolutionConfig(Section):
+    """Natural selection."""
+
+    enabled: Flag = Field(True, description="switch the level on")
+    every: Count = Field(720, description="base candles of a generation")
+    cull: Fraction = Field(0.2, description="share of the population replaced in each generation")
+    tournament: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
+        3, description="candidates from which each parent is chosen"
+    )
+
+
+class PoolLevelConfig(Section):
+    """Division of the capital."""
+
+    enabled: Flag = Field(True, description="switch the level on; off: one equal grant at the start")
+    every: Count = Field(168, description="base candles of an allocation epoch")
+
+
+class LevelsConfig(Section):
+    """The learning levels, each with its own clock."""
+
+    evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
+    pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
+
+
+class StoreConfig(Section):
+    """Where the rows go."""
+
+    url: Text | None = Field(
+        None, description="`sqlite:///FILE`, `postgresql+psycopg://…` or `memory`; `--db` overrides it"
+    )
+
+
+class EngineConfig(Section):
+    """How the work is done; changes no result."""
+
+    threads: Annotated[int, Strict(), Field(ge=1, le=1024)] = Field(
+        default_factory=usable_processors,
+        description="threads of the kernel; default: the usable processors",
+        json_schema_extra=OUTSIDE_HASH,
+    )
+    executor: Literal["serial"] = Field("serial", description="`serial`: one process", json_schema_extra=OUTSIDE_HASH)
+    device: Literal["cpu"] = Field("cpu", description="device of the learning library")
+
+
+class Config(Section):
+    """The whole config of a session."""
+
+    session: SessionConfig = Field(SessionConfig(), description="what is run, from which seed, for how long")
+    feed: FeedConfig = Field(description="where candles come from")
+    exchange: ExchangeConfig = Field(ExchangeConfig(), description="the paper exchange and its costs")
+    population: PopulationConfig = Field(PopulationConfig(), description="the agents")
+    pool: PoolConfig = Field(PoolConfig(), description="the capital all agents share")
+    levels: LevelsConfig = Field(LevelsConfig(), description="the learning levels and their clocks")
+    store: StoreConfig = Field(StoreConfig(), description="where the rows go", json_schema_extra=OUTSIDE_HASH)
+    engine: EngineConfig = Field(EngineConfig(), description="how the work is done; changes no result")
+
+    @model_validator(mode="after")
+    def _one_currency(self) -> Self:
+        for symbol in self.feed.symbols or ():
+            if symbol.partition("/")[2] != self.pool.currency:
+                currency = self.pool.currency
+                raise ValueError(f"feed.symbols: {symbol} is not quoted in {currency}, the currency of the pool")
+        return self
+
+
+def default_timeframes(base: str) -> tuple[str, ...]:
+    """The base timeframe and the next two usual ones that are multiples of it (fewer where there are none)."""
+    usual = {name: milliseconds(name) for name in USUAL_TIMEFRAMES}
+    try:
+        base_ms = milliseconds(base)
+    except Exception:  # noqa: BLE001 - the field's own check names the rule
+        return ()
+    longer = [name for name, length in usual.items() if length > base_ms and length % base_ms == 0]
+    return (base, *longer[:2])
+
+
+def load(path: Path | str | None, sets: Sequence[str] = (), overrides: Mapping[str, object] | None = None) -> Config:
+    """Config of a TOML file (of nothing if `path` is None) with `--set` texts and then `overrides` put over it.
+
+    `sets` are texts `dotted.key=value`; `overrides` maps dotted keys to values of other command line options.
+
+    Raises:
+        UserError: one line `file: key: rule`.
+    """
+    return read(Config, path, sets, overrides or {})
+
+
+def from_json(text: str) -> Config:
+    """Config from its canonical JSON, as a run's row holds it.
+
+    Raises:
+        UserError: the JSON breaks a rule of this version.
+    """
+    return check(Config, json.loads(text), "stored config", {})
+
+
+def canonical_json(config: Config, *, hashed_only: bool = False) -> str:
+    """The tree as canonical JSON: sorted keys, no spaces, ASCII; a password in `store.url` is masked.
+
+    `hashed_only` leaves out what the hash leaves out.
+    """
+    tree = as_dict(config, hashed_only=hashed_only)
+    return json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 (hex) of the canonical JSON of everything that can change a result."""
+    return hashlib.sha256(canonical_json(config, hashed_only=True).encode()).hexdigest()
+
+
+def mask_password(url: str) -> str:
+    """A database URL without the password in it."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of the config file."""
+    return Config.model_json_schema()
+
+
+def as_dict(section: BaseModel, *, hashed_only: bool = False) -> dict[str, Any]:
+    """The tree as nested dicts in the order of the file; a password in `url` is masked."""
+    result: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        if hashed_only and isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("outside_hash"):
+            continue
+        value = getattr(section, name)
+        if name == "url" and value is not None:
+            value = mask_password(value)
+        result[name] = as_dict(value, hashed_only=hashed_only) if isinstance(value, BaseModel) else value
+    return result

@@ -1,0 +1,1 @@
+"""Where frames come from: files, a synthetic market, later an exchange. Only this package knows ccxt."""

@@ -1,0 +1,314 @@
+"""Running, resuming and verifying a session: the store, the feed and the engine put together.
+
+Start and recovery are one path: a run continues from its newest good checkpoint through its own journal, with the
+writer comparing what is in SQL already, and from there through the feed; a new run merely has neither.
+Commits happen after each block and mean nothing else. A verification is the same path over the whole journal.
+"""
+
+from __future__ import annotations
+
+import json
+import platform as machine
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from trader import __version__
+from trader.core import wall
+from trader.core.config import Config, canonical_json, config_hash, from_json
+from trader.core.money import to_amount
+from trader.core.timeframes import milliseconds
+from trader.core.types import Block, UserError
+from trader.session.compiling import compile_kernels
+from trader.session.engine import Engine
+from trader.session.feeds import make_feed
+from trader.session.grants import RULES
+from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
+from trader.store import checkpoint
+from trader.store.comparison import Difference
+from trader.store.digest import combine
+from trader.store.records import FINISHED, STOPPED, Cursor, RunHeader, RunRow
+from trader.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from trader.core.types import Instrument
+    from trader.feeds.base import Feed
+    from trader.store.memory import MemoryStore, MemoryWriter
+    from trader.store.writer import Writer
+
+__all__ = ["Progress", "StopFlag", "Summary", "Verification", "resume_session", "run_session", "verify_run"]
+
+BLOCK_FRAMES: Final = 1024
+"""Frames read and committed at once in a replay; a longer block saves nothing (docs/benchmarks.md)."""
+
+Report = Callable[[Progress], None] | None
+
+log = structlog.get_logger("session")
+
+
+def run_session(
+    config: Config, *, url: str, data: tuple[str, ...] = (), progress: Report = None, stop: StopFlag | None = None
+) -> Summary:
+    """Run a new session to its end.
+
+    Args:
+        config: validated configuration.
+        url: database URL or path, or "memory".
+        data: files or folders of candles that replace `feed.data` if any are given.
+        progress: called after every block.
+        stop: its flag is looked at after every block.
+
+    Raises:
+        UserError: data or database that cannot be used; nothing was written.
+        SurroundingsError: disk or database failed after retries; everything committed is safe.
+    """
+    if data:
+        config = config.model_copy(update={"feed": config.feed.model_copy(update={"data": tuple(data)})})
+    feed = make_feed(config)
+    try:
+        store = open_store(url, create=True)
+        try:
+            run = store.create_run(_header(config, feed))
+            row = store.resolve(run)
+            folder = _checkpoint_folder(store, run)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            with store.locked(run):
+                session = _Session(config, feed.instruments, store, row, store.writer(run), stop or StopFlag(), progress)
+                return session.drive(feed)
+        finally:
+            store.close()
+    finally:
+        feed.close()
+
+
+def resume_session(run: str | int, *, url: str, progress: Report = None, stop: StopFlag | None = None) -> Summary:
+    """Continue a stopped or killed run to its end; a finished one only tells its summary again.
+
+    Raises:
+        UserError: no such run, or its data is not where it was.
+        SurroundingsError: as in `run_session`.
+        Difference: the journal no longer gives the rows that were committed (another version, or a changed table).
+    """
+    store = open_store(url, create=False)
+    try:
+        row = store.resolve(run)
+        if row.status == FINISHED and row.summary:
+            return Summary(json.loads(row.summary), {})
+        config = from_json(row.config)
+        with store.locked(row.run):
+            feed = make_feed(config)
+            try:
+                writer = store.writer(row.run, compare_until=store.committed(row.run))
+                session = _Session(
+                    config, store.instruments(row.run), store, row, writer, stop or StopFlag(), progress
+                )
+                check_same_data(feed, row, store.instruments(row.run))
+                session.recover()
+                store.update_run(row.run, status="running")
+                return session.drive(feed)
+            finally:
+                feed.close()
+    finally:
+        store.close()
+
+
+def verify_run(run: str | int, *, url: str, progress: Report = None) -> Verification:
+    """Replay a run's own journal and compare every row of every table, and the digest, with what is stored."""
+    store = open_store(url, create=False, read_only=True)
+    try:
+        row = store.resolve(run)
+        config = from_json(row.config)
+        writer = store.writer(row.run, compare_until=store.committed(row.run), verify=True)
+        session = _Session(config, store.instruments(row.run), store, row, writer, StopFlag(), progress)
+        try:
+            session.replay_journal()
+            if row.status == FINISHED:
+                session.engine.finish()
+                session.commit(final=True)
+            writer.finish_comparison()
+            if row.digest is not None and row.digest != combine(writer.digests()):
+                return Verification(identical=False, first_difference={"table": "run", "column": "digest"})
+        except Difference as difference:
+            return Verification(identical=False, first_difference=difference.as_dict())
+        finally:
+            session.close()
+        return Verification(identical=True)
+    finally:
+        store.close()
+
+
+class _Session:
+    """An engine, its writer and its checkpoints."""
+
+    def __init__(
+        self, config: Config, instruments: tuple[Instrument, ...], store: Store | MemoryStore, row: RunRow,
+        writer: Writer | MemoryWriter, stop: StopFlag, progress: Report,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.engine = Engine(config, instruments, writer)
+        self._store = store
+        self._row = row
+        self._writer = writer
+        self._stop = stop
+        self._progress = progress
+        self._folder = _checkpoint_folder(store, row.run)
+        self._saved = 0
+        self._total: int | None = None
+
+    def drive(self, feed: Feed) -> Summary:
+        """Take in what the feed has after the last frame taken in, to the end, and tell what came of it."""
+        compile_kernels()
+        started = wall.seconds()
+        self._total = feed.describe().get("frames")
+        after = self.engine.counts.last_ms if self.engine.counts.taken else None
+        finished = True
+        for block in self._limited(feed.blocks(BLOCK_FRAMES, after)):
+            self._writer.incidents(block.incidents)
+            self.engine.advance(block)
+            self.commit()
+            self._save_checkpoint()
+            if self._stop.requested:
+                finished = False
+                break
+        if finished:
+            self.engine.finish()
+            self.commit(final=True)
+        summary = self._summarise(FINISHED if finished else STOPPED, wall.seconds() - started)
+        self._store.update_run(
+            self._row.run, status=str(summary.values["status"]), equity_end=self.engine.equity(),
+            digests=self._writer.digests(), summary=summary.as_dict(),
+        )  # fmt: skip
+        self.close()
+        return summary
+
+    def _limited(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Blocks up to `session.candles` frames after the warm-up."""
+        limit = self.config.session.candles
+        for block in blocks:
+            if limit is None:
+                yield block
+                continue
+            counted = (block.phase != 0).cumsum()
+            room = limit - self.engine.frame
+            if room <= 0:
+                return
+            yield block[: int((counted <= room).sum())]
+
+    def recover(self) -> None:
+        """Become what the run was at its last commit: checkpoint, then journal."""
+        saved = None
+        if self._folder is not None and self._row.cursor_frame is not None:
+            saved = checkpoint.load_newest(self._folder, until=self._row.cursor_frame)
+        if saved is not None:
+            for damage in saved.damaged:
+                log.warning("checkpoint passed over", run=self._row.run, damage=damage)
+            if saved.meta["identity"] == _identity(self._row):
+                self.engine.restore(_under("engine.", saved.arrays), saved.meta["engine"])
+                self._writer.restore(_under("writer.", saved.arrays))
+                self._saved = self.engine.counts.taken
+        self.replay_journal()
+
+    def replay_journal(self) -> None:
+        """Take in the journal after the last frame taken in; the writer compares."""
+        after = self.engine.counts.last_ms if self.engine.counts.taken else None
+        for block in self._store.journal(self._row.run, after, BLOCK_FRAMES):
+            self.engine.advance(block)
+            self.commit()
+
+    def commit(self, *, final: bool = False) -> None:
+        """Commit what the engine wrote. The cursor counts frames taken in, and the end of a session as one more."""
+        counts = self.engine.counts
+        equity = self.engine.equity() if counts.frames else self._row.equity_start
+        self._writer.positions(self.engine.positions())
+        self._writer.commit(Cursor(counts.taken + int(final), counts.last_ms, counts.candles, equity))
+        if self._progress is not None:
+            self._progress(Progress(counts.taken, self._total, counts.trades, equity, counts.last_ms))
+
+    def _save_checkpoint(self) -> None:
+        taken = self.engine.counts.taken
+        every = self.config.session.checkpoint_every
+        if self._folder is None or taken // every == self._saved // every:
+            return
+        arrays, meta = self.engine.state()
+        everything = {f"engine.{name}": value for name, value in arrays.items()}
+        everything |= {f"writer.{name}": value for name, value in self._writer.state().items()}
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(
+            self._folder, taken, everything, {"engine": meta, "identity": _identity(self._row)},
+            keep_every=self.config.session.checkpoint_keep,
+        )  # fmt: skip
+        self._saved = taken
+
+    def _summarise(self, status: str, wall_s: float) -> Summary:
+        row = self._row
+        header = {
+            "run": row.run,
+            "feed": row.feed,
+            "seed": row.seed,
+            "config_hash": row.config_hash,
+            "equity_start": row.equity_start,
+        }
+        return summarise(
+            self.engine, header, status=status, wall_s=wall_s, digest=self._writer.digest(), db=self._store.url
+        )
+
+    def close(self) -> None:
+        """End the engine's threads and the writer's connection."""
+        self.engine.close()
+        self._writer.close()
+
+
+def _under(prefix: str, arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def _identity(row: RunRow) -> str:
+    """What a checkpoint must belong to: run numbers come again when a database file is deleted."""
+    return f"{row.config_hash} {row.started_utc} {row.name}"
+
+
+def _header(config: Config, feed: Feed) -> RunHeader:
+    from agents.archetypes import discovered
+
+    started = wall.utc_text()
+    return RunHeader(
+        name=config.session.name or config.feed.kind,
+        feed=config.feed.kind,
+        seed=config.session.seed,
+        config=canonical_json(config),
+        config_hash=config_hash(config),
+        code_version=__version__,
+        platform=json.dumps({"python": machine.python_version(), "machine": machine.machine(), "system": machine.system()}),
+        started_utc=started,
+        base_ms=milliseconds(config.feed.base_timeframe),
+        equity_start=to_amount(config.pool.capital),
+        instruments=feed.instruments,
+        names={"archetype": dict(enumerate(discovered())), "rule": dict(RULES), "niche": dict(enumerate(discovered()))},
+    )
+
+
+def _checkpoint_folder(store: Store | MemoryStore, run: int) -> Path | None:
+    """Where a run's checkpoints lie: beside the SQLite file, or under data/runs for a server; none in memory."""
+    if not isinstance(store, Store):
+        return None
+    path = store.database.location.path
+    if path is not None:
+        return path.parent / "checkpoints" / f"{path.stem}-{run}"
+    name = str(store.url).rpartition("/")[2].partition("?")[0] or "server"
+    return Path("data") / "runs" / "checkpoints" / f"{name}-{run}"
+
+
+def check_same_data(feed: Feed, row: RunRow, instruments: tuple[Instrument, ...]) -> None:
+    """A resumed run must find the markets it had.
+
+    Raises:
+        UserError: the feed has other symbols now.
+    """
+    now = tuple(item.symbol for item in feed.instruments)
+    then = tuple(item.symbol for item in instruments)
+    if now != then:
+        raise UserError(f"run {row.run}: its data has {', '.join(now)} now, and had {', '.join(then)}")

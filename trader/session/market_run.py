@@ -1,0 +1,104 @@
+"""One market through one block: inputs for the kernel, its events and its per-candle totals.
+
+Everything here belongs to one market, so markets can run in threads: no result depends on how many there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from agents import layout as at
+from agents.kernel import run_market
+from agents.market_agents import MarketAgents, score_block
+from trader.broker import market as rule
+from trader.broker.market import candle_units
+from trader.core.rows import Phase
+from trader.core.types import CLOSE, HIGH, LOW, Block
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agents.archetypes import Archetype
+    from trader.core.features import FeatureBlock
+
+EVENT_ROOM: Final = 4096
+"""Least number of event rows a buffer has beyond one candle's worst case."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketResult:
+    """events int64 [E, EVENT_FIELDS]; out int64 [T, OUT_FIELDS]."""
+
+    events: NDArray[np.int64]
+    out: NDArray[np.int64]
+
+
+def bars_of(block: Block, m: int, market: NDArray[np.int64], *, funding: bool) -> NDArray[np.int64]:
+    """The kernel's integer candles int64 [T, IN_FIELDS] of market `m`.
+
+    A stamp without a mark price uses the last price before it, which is the candle's own open.
+    """
+    bars = np.zeros((len(block), at.IN_FIELDS), np.int64)
+    present = block.present[:, m]
+    bars[:, at.IN_MS] = block.times
+    bars[:, at.IN_PRESENT] = present
+    bars[:, at.IN_TRADING] = block.phase != int(Phase.WARMUP)
+    bars[:, at.IN_OPEN : at.IN_VOLUME + 1] = candle_units(block.candles[:, m], market)
+    rate = block.stamp_rate[:, m]
+    stamped = np.isfinite(rate) & present
+    if funding and market[rule.PERPETUAL] and stamped.any():
+        bars[stamped, at.IN_RATE] = np.rint(rate[stamped] * at.RATE_SCALE)
+        mark = np.rint(block.stamp_mark[stamped, m] * float(market[rule.PRICE_SCALE]))
+        bars[stamped, at.IN_MARK] = np.where(np.isfinite(mark), mark, bars[stamped, at.IN_OPEN])
+    return bars
+
+
+class MarketRunner:
+    """Runs one market's agents; keeps the scratch arrays between blocks."""
+
+    def __init__(
+        self, m: int, market: NDArray[np.int64], tiers: NDArray[np.int64], archetypes: tuple[Archetype, ...], *, funding: bool
+    ) -> None:
+        self._m = m
+        self._market = market
+        self._tiers = tiers
+        self._archetypes = archetypes
+        self._funding = funding
+        self._events = np.zeros((0, at.EVENT_FIELDS), np.int64)
+        self._scores = np.zeros((0, 0), np.float32)
+
+    def run(self, block: Block, features: FeatureBlock, agents: MarketAgents, totals: NDArray[np.int64]) -> MarketResult:
+        """Advance the market's agents over the block, in place."""
+        m = self._m
+        frames, n = len(block), len(agents)
+        bars = bars_of(block, m, self._market, funding=self._funding)
+        candles = block.candles[:, m]
+        floats = np.ascontiguousarray(candles[:, [LOW, HIGH, CLOSE]])
+        closed = np.ascontiguousarray(features.closed[:, m])
+        regime = np.ascontiguousarray(features.regime[:, m])
+        self._make_room(frames, n)
+        scores = self._scores[:frames]
+        score_block(
+            agents, self._archetypes, features.features[:, m], closed, features.valid[:, m], regime, scores
+        )
+        out = np.zeros((frames, at.OUT_FIELDS), np.int64)
+        parts = []
+        first = 0
+        while first < frames:
+            first, count = run_market(
+                first, bars, floats, closed, np.ascontiguousarray(features.atr[:, m]), regime, scores,
+                agents.segments, agents.state, agents.habits, agents.triggers, agents.watch, agents.days, totals,
+                self._market, self._tiers, self._events, out, agents.flags, agents.woken,
+            )  # fmt: skip
+            parts.append(self._events[:count].copy())
+        return MarketResult(np.concatenate(parts) if parts else self._events[:0].copy(), out)
+
+    def _make_room(self, frames: int, n: int) -> None:
+        capacity = at.EVENTS_PER_CANDLE * n + EVENT_ROOM
+        if len(self._events) < capacity:
+            self._events = np.zeros((capacity, at.EVENT_FIELDS), np.int64)
+        if self._scores.shape[1] != n or self._scores.shape[0] < frames:
+            self._scores = np.zeros((frames, n), np.float32)

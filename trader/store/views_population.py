@@ -1,0 +1,130 @@
+"""v_agent, v_fitness, v_level, v_funnel: the population and its learning; and the views whose levels come later.
+
+v_agent counts an agent's closed trades (shadow trades of an unfunded agent are its own); fitness is the one at its
+death, for the living the last one judged.
+"""
+
+from __future__ import annotations
+
+from trader.core.rows import Cause, Fate, Operator
+from trader.store.expressions import INTEGER, NUMBER, TEXT, Column, Dialect, Part, View, instrument_join, name_join
+
+
+def agent(d: Dialect) -> View:
+    """One row an agent, living or dead."""
+    judged = "SELECT f.shrunk FROM fitness f WHERE f.run = b.run AND f.agent = b.agent ORDER BY f.seq DESC LIMIT 1"
+    columns = (
+        d.integer("run", "b.run"),
+        d.integer("agent", "b.agent"),
+        d.integer("parent_a", "NULLIF(b.parent_a, -1)"),
+        d.integer("parent_b", "NULLIF(b.parent_b, -1)"),
+        d.code("operator", "b.operator", Operator),
+        d.named("archetype", "a", "b.archetype"),
+        d.text("symbol", "i.symbol"),
+        d.timeframe("timeframe", "b.timeframe"),
+        *d.time("born_ms", "b.time_ms"),
+        *d.time("died_ms", "d.time_ms"),
+        d.code("cause", "d.cause", Cause),
+        d.integer("generation", "b.generation"),
+        d.number("fitness", f"COALESCE(d.fitness, ({judged}))"),
+        d.integer("trades", "COALESCE(r.trades, 0)"),
+        d.amount("pnl", "COALESCE(r.pnl, 0)"),
+        d.text("genes", "b.genes"),
+    )
+    source = (
+        f"birth b LEFT JOIN death d ON d.run = b.run AND d.agent = b.agent LEFT JOIN record r ON r.run = b.run"
+        f" AND r.agent = b.agent {instrument_join('b')}"
+        f" {name_join('a', 'archetype', 'b.run', 'b.archetype')}"
+    )
+    return View("v_agent", (Part(columns, source, "", "b.run", "b.seq"),))
+
+
+def fitness(d: Dialect) -> View:
+    """Every judgement of every generation."""
+    columns = (
+        d.integer("run", "f.run"),
+        d.integer("agent", "f.agent"),
+        d.integer("generation", "f.generation"),
+        d.number("raw", "f.raw"),
+        d.number("shrunk", "f.shrunk"),
+        d.number("standard_error", "f.standard_error"),
+        d.named("niche", "n", "f.niche"),
+        d.integer("rank", "f.rank"),
+        d.code("fate", "f.fate", Fate),
+    )
+    source = f"fitness f {name_join('n', 'niche', 'f.run', 'f.niche')}"
+    return View("v_fitness", (Part(columns, source, "", "f.run", "f.seq"),))
+
+
+def level(d: Dialect) -> View:
+    """Every update of every level."""
+    columns = (
+        d.integer("run", "l.run"),
+        d.integer("seq", "l.seq"),
+        *d.time("time_ms", "l.time_ms"),
+        d.text("level", "l.level"),
+        d.integer("step", "l.step"),
+        d.number("objective_before", "l.objective_before"),
+        d.number("objective_after", "l.objective_after"),
+        d.integer("kept", "l.kept"),
+        d.text("detail", "l.detail"),
+    )
+    return View("v_level", (Part(columns, "level l", "", "l.run", "l.seq"),))
+
+
+def funnel(d: Dialect) -> View:
+    """What became of every decision, counted when the session ended."""
+    columns = (
+        d.integer("run", "f.run"),
+        d.text("symbol", "i.symbol"),
+        d.named("archetype", "a", "f.archetype"),
+        d.named("stage", "n", "f.stage"),
+        d.integer("count", "f.count"),
+    )
+    source = (
+        f"funnel f {instrument_join('f')} {name_join('a', 'archetype', 'f.run', 'f.archetype')}"
+        f" {name_join('n', 'stage', 'f.run', 'f.stage')}"
+    )
+    return View("v_funnel", (Part(columns, source, "", "f.run", "f.seq"),))
+
+
+def modification(d: Dialect) -> View:
+    """The self-modifier's trials; without rows until that level exists."""
+    return _empty(
+        d,
+        "v_modification",
+        "run:integer agent:integer time_ms trigger:text gene:text before:number after:number confidence_before:number"
+        " confidence_after:number expected:number realised:number kept:integer",
+    )
+
+
+def bandit(d: Dialect) -> View:
+    """The bandits' pulls; without rows until that level exists."""
+    return _empty(
+        d,
+        "v_bandit",
+        "run:integer time_ms timeframe:text regime:text parameter:text arm:text propensity:number ticket:integer"
+        " trade:integer reward:number mean:number effective_n:number",
+    )
+
+
+def policy(d: Dialect) -> View:
+    """The policies' births; without rows until that level exists."""
+    return _empty(
+        d,
+        "v_policy",
+        "run:integer birth:integer time_ms policy:text optimizer:text action:text value:number reward:number"
+        " agent:integer",
+    )
+
+
+def _empty(d: Dialect, name: str, words: str) -> View:
+    """A view with typed columns and no rows."""
+    columns: list[Column] = []
+    for word in words.split():
+        column, _, kind = word.partition(":")
+        if kind in {INTEGER, NUMBER, TEXT}:
+            columns.append(Column(column, kind, d.nothing(kind)))
+        else:
+            columns.extend(d.time(column, d.nothing(INTEGER)))
+    return View(name, (Part(tuple(columns), "run r", "1 = 0", "r.run", "r.run"),))
