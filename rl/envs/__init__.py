@@ -3,7 +3,7 @@
     nested-trader/SinglePosition-v0          one market, one position, the broker's fills, fees, margin, liquidation
     nested-trader/SinglePositionLeak-v0      the same with the next return as a feature: a learner must find it
     nested-trader/SinglePositionNoise-v0     the same on a driftless random walk: nobody can earn, costs are paid
-    nested-trader/NextReturn-v0              i.i.d. returns, the smallest leak (learning-rate of a whole stack in 10 s)
+    nested-trader/NextReturn-v0              i.i.d. returns, the smallest leak: does a whole learning stack work, in 10 s
     nested-trader/NextReturnHidden-v0        the same without the leak
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gymnasium as gym
 
-from rl.envs.exchange import Exchange, LinearPerpetual
+from rl.envs.exchange import Exchange, PaperExchange
 from rl.envs.next_return import NextReturnEnv
 from rl.envs.oracle import next_return_oracle, single_position_oracle
 from rl.envs.single_position import SinglePositionEnv
@@ -20,8 +20,8 @@ from rl.envs.synthetic import Candles, synthetic_candles
 __all__ = [
     "Candles",
     "Exchange",
-    "LinearPerpetual",
     "NextReturnEnv",
+    "PaperExchange",
     "SinglePositionEnv",
     "next_return_oracle",
     "register",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trader.core.money import AMOUNT_SCALE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -52,24 +54,25 @@ def single_position_oracle(env: SinglePositionEnv) -> tuple[float, NDArray[np.in
     """
     from rl.envs.single_position import WARMUP
 
-    window, quantity = env.candles, env.quantity
+    opens, _, _, closes = env.units
+    scale = env.quantity * AMOUNT_SCALE / (env.exchange.price_scale * env.exchange.quantity_scale)
     rewards = np.zeros((env.length, 3, 3))
     for k in range(env.length):
         t = WARMUP + k
-        opened, gap = float(window.open[t + 1]), float(window.open[t + 1] - window.close[t])
-        inside = float(window.close[t + 1]) - opened
+        gap, inside = opens[t + 1] - closes[t], closes[t + 1] - opens[t + 1]
         for i, held in enumerate(POSITIONS.tolist()):
             for j, wanted in enumerate(POSITIONS.tolist()):
                 cost = 0.0
                 if held != wanted:
-                    cost = _leg(env, opened, -held) + _leg(env, opened, wanted)
-                rewards[k, i, j] = quantity * (held * gap + wanted * inside) - cost
-    return best_path(rewards / (env.capital * env.reward_unit))
+                    cost = _leg(env, opens[t + 1], -held) + _leg(env, opens[t + 1], wanted)
+                rewards[k, i, j] = scale * (held * gap + wanted * inside) - cost
+    return best_path(rewards / env.unit)
 
 
-def _leg(env: SinglePositionEnv, price: float, direction: int) -> float:
-    """Cost of one fill: fee and the distance of the fill from the market price; nothing for direction 0."""
-    if direction == 0:
+def _leg(env: SinglePositionEnv, price: int, side: int) -> float:
+    """Cost of one fill: fee and the distance of the fill from the market price; nothing for side 0."""
+    if side == 0:
         return 0.0
-    fill = env.exchange.fill_price(price, direction * env.quantity)
-    return env.exchange.fee(env.quantity, fill) + abs(fill - price) * env.quantity
+    exchange = env.exchange
+    value = exchange.value(exchange.fill_price(price, side), env.quantity, side)
+    return float(exchange.fee(value) + side * (value - exchange.value(price, env.quantity, side)))

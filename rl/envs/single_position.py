@@ -1,14 +1,14 @@
 """One market, at most one position of a fixed quantity, decisions at the close, fills at the next open.
 
-At the close of candle t the agent chooses short, flat or long. What changes fills at the open of candle t + 1 with the
-exchange's price and fee, funds and liquidation are the exchange's (`exchange.py`); the reward is the change of equity
+At the close of candle t the agent chooses short, flat or long. What changes fills at the open of candle t + 1 by the
+paper broker's rules (`exchange.py`): price, fee, margin, liquidation, in integers. The reward is the change of equity
 from close t to close t + 1 in units of the typical profit of one candle:
 
     reward = (equity_{t+1} - equity_t) / (capital * reward_unit)
 
 Quantity is fixed for an episode (capital * leverage / first open), so profits add up and an exact oracle exists
-(`oracle.py`). Liquidation or ruin is termination; the end of the episode's candles is truncation, as it should be:
-the future did not end, the window did.
+(`oracle.py`). The whole cash backs the position (isolated margin = cash). Liquidation is termination; the end of the
+episode's candles is truncation, as it should be: the future did not end, the window did.
 
 Observation [9] float32, from candles <= t only: returns over 1, 4, 16, 64 candles and the distance to the 32-candle
 mean in units of volatility, log volatility relative to its slow level, candle body relative to range, position,
@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from rl.envs.exchange import LinearPerpetual
+from rl.envs.exchange import PaperExchange
 from rl.envs.synthetic import Candles, synthetic_candles
+from trader.broker.margin import LEVERAGE_SCALE
+from trader.core.money import AMOUNT_SCALE, to_amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +46,8 @@ class SinglePositionEnv(gym.Env["NDArray[np.float32]", np.int64]):
     """See the module's docstring.
 
     candles: a fixed history (episodes are random windows of it) or None for synthetic ones, new each episode;
-    exchange: the rules; length: decisions an episode; leverage: notional over capital at the first open; leak, noise:
+    exchange: the rules; length: decisions an episode; leverage: notional over
+    capital at the first open; max_leverage: of the initial margin; leak, noise:
     the variants; reward_unit: fraction of the capital that is one unit of reward.
     """
 
@@ -57,19 +60,23 @@ class SinglePositionEnv(gym.Env["NDArray[np.float32]", np.int64]):
         exchange: Exchange | None = None,
         length: int = 256,
         leverage: float = 1.0,
+        max_leverage: float = 20.0,
         capital: float = 10_000.0,
         leak: bool = False,
         noise: bool = False,
         reward_unit: float = 0.008,
         make_candles: Callable[[np.random.Generator, int], Candles] | None = None,
     ) -> None:
-        if candles is not None and len(candles) < WARMUP + length + 1:
-            raise ValueError(f"need at least {WARMUP + length + 1} candles, got {len(candles)}")
+        if candles is not None and len(candles.open) < WARMUP + length + 1:
+            raise ValueError(f"need at least {WARMUP + length + 1} candles, got {len(candles.open)}")
         if length < 1 or not (leverage > 0.0 and capital > 0.0 and reward_unit > 0.0):
             raise ValueError("length, leverage, capital and reward_unit must be positive")
-        self.history, self.length, self.leverage, self.capital = candles, length, leverage, capital
-        self.exchange: Exchange = exchange if exchange is not None else LinearPerpetual()
-        self.leak, self.noise, self.reward_unit = leak, noise, reward_unit
+        self.history, self.length, self.leverage = candles, length, leverage
+        self.capital = to_amount(capital)
+        self.unit = self.capital * reward_unit
+        self.exchange: Exchange = exchange if exchange is not None else PaperExchange()
+        self.leak, self.noise = leak, noise
+        self.max_leverage = round(max_leverage * LEVERAGE_SCALE)
         self.make_candles = make_candles
         size = len(LAGS) + 5 + leak
         self.observation_space = gym.spaces.Box(-BOUND, BOUND, (size,), np.float32)
@@ -79,7 +86,8 @@ class SinglePositionEnv(gym.Env["NDArray[np.float32]", np.int64]):
     def _clear(self) -> None:
         self.now = WARMUP
         self.position = 0
-        self.cash, self.equity, self.entry, self.quantity = self.capital, self.capital, 0.0, 0.0
+        self.cash = self.equity = self.capital
+        self.entry_value = self.quantity = self.limit = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -88,22 +96,23 @@ class SinglePositionEnv(gym.Env["NDArray[np.float32]", np.int64]):
         super().reset(seed=seed, options=options)
         count = WARMUP + self.length + 1
         if self.history is not None:
-            start = int(self.np_random.integers(0, len(self.history) - count + 1))
+            start = int(self.np_random.integers(0, len(self.history.open) - count + 1))
             self.candles = Candles(*(column[start : start + count] for column in self.history))
         elif self.make_candles is not None:
             self.candles = self.make_candles(self.np_random, count)
         else:
             self.candles = synthetic_candles(self.np_random, count, noise=self.noise)
         self._clear()
-        self.quantity = self.capital * self.leverage / float(self.candles.open[WARMUP])
+        self.units = [np.rint(column * self.exchange.price_scale).astype(np.int64).tolist() for column in self.candles]
+        notional = self.capital / AMOUNT_SCALE * self.leverage
+        self.quantity = int(notional / float(self.candles.open[WARMUP]) * self.exchange.quantity_scale)
         self.features = market_features(self.candles, leak=self.leak)
-        return self._observe(), {"equity": self.equity}
+        return self._observe(), {"equity": self.equity / AMOUNT_SCALE}
 
     def _observe(self) -> NDArray[np.float32]:
-        row = self.features[self.now].copy()
+        row: NDArray[np.float32] = self.features[self.now].copy()
         row[len(LAGS) + 3] = self.position
-        unrealised = (self.equity - self.cash) / (self.capital * self.reward_unit)
-        row[len(LAGS) + 4] = min(max(unrealised, -BOUND), BOUND)
+        row[len(LAGS) + 4] = min(max((self.equity - self.cash) / self.unit, -BOUND), BOUND)
         return row
 
     def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -111,40 +120,55 @@ class SinglePositionEnv(gym.Env["NDArray[np.float32]", np.int64]):
         before = self.equity
         self.now += 1
         t = self.now
+        opens, highs, lows, closes = self.units
         target = int(action) - 1
-        if target != self.position:
-            self._trade(target, float(self.candles.open[t]))
-        liquidated = self.position != 0 and self._liquidate(float(self.candles.low[t]), float(self.candles.high[t]))
-        if self.position == 0:
-            self.equity = self.cash
+        if self.position != 0 and self._gapped(opens[t]):
+            liquidated = self._liquidate()
         else:
-            self.equity = self.cash + self.position * self.quantity * (float(self.candles.close[t]) - self.entry)
-        reward = (self.equity - before) / (self.capital * self.reward_unit)
+            if target != self.position:
+                self._trade(target, opens[t])
+            liquidated = self._touched(lows[t], highs[t]) and self._liquidate()
+        self.equity = self.cash + (self._profit(closes[t]) if self.position else 0)
         truncated = not liquidated and t - WARMUP >= self.length
-        return self._observe(), reward, liquidated, truncated, {"equity": self.equity, "liquidated": liquidated}
+        info = {"equity": self.equity / AMOUNT_SCALE, "liquidated": liquidated}
+        return self._observe(), (self.equity - before) / self.unit, liquidated, truncated, info
 
-    def _trade(self, target: int, price: float) -> None:
+    def _profit(self, price: int) -> int:
+        """Profit of closing the position at `price`, before the fee."""
+        value = self.exchange.value(price, self.quantity, -self.position)
+        return self.position * (value - self.entry_value)
+
+    def _trade(self, target: int, price: int) -> None:
         """Close what is held and open what is wanted; an entry that the margin does not allow stays flat."""
-        exchange, quantity = self.exchange, self.quantity
+        exchange = self.exchange
         if self.position != 0:
-            fill = exchange.fill_price(price, -self.position * quantity)
-            self.cash += self.position * quantity * (fill - self.entry) - exchange.fee(quantity, fill)
+            fill = exchange.fill_price(price, -self.position)
+            fee = exchange.fee(exchange.value(fill, self.quantity, -self.position))
+            self.cash += self._profit(fill) - fee
             self.position = 0
-        if target != 0:
-            fill = exchange.fill_price(price, target * quantity)
-            fee = exchange.fee(quantity, fill)
-            if self.cash - fee >= exchange.initial_margin(quantity, fill):
-                self.cash -= fee
-                self.position, self.entry = target, fill
+        if target == 0 or self.quantity == 0:
+            return
+        value = exchange.value(exchange.fill_price(price, target), self.quantity, target)
+        fee = exchange.fee(value)
+        if self.cash - fee >= exchange.initial_margin(value, self.max_leverage):
+            self.cash -= fee
+            self.position, self.entry_value = target, value
+            self.limit = exchange.liquidation_price(target, self.quantity, value, self.cash)
 
-    def _liquidate(self, low: float, high: float) -> bool:
-        """Whether the candle touched the liquidation price; then the position is closed there, with the fee."""
-        signed = self.position * self.quantity
-        limit = self.exchange.liquidation_price(signed, self.entry, self.cash)
-        if not (low <= limit if self.position > 0 else high >= limit):
+    def _gapped(self, opened: int) -> bool:
+        return self._touched(opened, opened)
+
+    def _touched(self, low: int, high: int) -> bool:
+        """Whether the price range reaches the liquidation price."""
+        if self.position == 0 or self.limit <= 0:
             return False
-        self.cash += signed * (limit - self.entry) - self.exchange.fee(self.quantity, limit)
-        self.cash = max(self.cash, 0.0)
+        return low <= self.limit if self.position > 0 else high >= self.limit
+
+    def _liquidate(self) -> bool:
+        """Taken over at the liquidation price; the fee is at most what is left of the margin. True."""
+        left = max(self.cash + self._profit(self.limit), 0)
+        fee = self.exchange.liquidation_fee(self.exchange.value(self.limit, self.quantity, -self.position))
+        self.cash = left - min(fee, left)
         self.position = 0
         return True
 

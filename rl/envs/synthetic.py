@@ -31,10 +31,6 @@ class Candles(NamedTuple):
     low: NDArray[np.float64]
     close: NDArray[np.float64]
 
-    def __len__(self) -> int:
-        """Candles, not columns: a named tuple of arrays would say 4."""
-        return len(self.open)
-
 
 def synthetic_candles(
     generator: np.random.Generator, count: int, *, noise: bool = False, regime_length: float = 120.0
