@@ -18,6 +18,7 @@ import torch
 
 from rl.core.archive import load_tree, save_tree
 from rl.core.batch import EnvironmentBatch, make_batch
+from rl.core.clip_floor import floor_learned_clip
 from rl.core.spaces import ObservationEncoder, space_from_json, space_to_json
 from rl.optim import make_update_rule
 
@@ -39,7 +40,7 @@ class AgentConfig:
 
     hidden: sizes of hidden layers; layer_norm: LayerNorm after each of them; discount is called gamma as in the field;
     learning_rate: None takes the policy's default for the chosen optimizer; max_grad_norm: global-norm clip of the
-    plain optimizers (the nested one learns its own); optimizer_options: keywords for the optimizer.
+    plain optimizers and floor of the learned one's threshold; optimizer_options: keywords for the optimizer.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -88,8 +89,9 @@ class Agent(Generic[C]):
 
     config_class: ClassVar[type[AgentConfig]] = AgentConfig
     default_learning_rates: ClassVar[dict[str, float]] = {"nested": 1e-3, "adam": 1e-3, "rmsprop": 7e-4, "other": 1e-3}
-    environments: ClassVar[bool] = True
-    """Whether this process steps the environments itself."""
+    default_options: ClassVar[dict[str, dict[str, Any]]] = {"nested": {"bound": 4.0}}
+    """Keywords of the optimizers. Consecutive policy gradients agree with each other long after a longer step has become
+    harmful (short-horizon bias), so the controller of a policy may change the rate by a factor of 4, not 32."""
 
     def __init__(
         self,
@@ -145,14 +147,17 @@ class Agent(Generic[C]):
 
     def make_rule(self, net: nn.Module, **options: Any) -> UpdateRule:
         """The update rule over the parameters of `net`."""
-        options = {**options, **self.config.optimizer_options}
-        return make_update_rule(
+        defaults = self.default_options.get(self.optimizer, {}) if isinstance(self.optimizer, str) else {}
+        options = {**options, **defaults, **self.config.optimizer_options}
+        rule = make_update_rule(
             net.parameters(),
             self.optimizer,
             lr=self.base_learning_rate,
             max_grad_norm=self.config.max_grad_norm,
             **options,
         )
+        floor_learned_clip(rule, self.config.max_grad_norm)
+        return rule
 
     @property
     def base_learning_rate(self) -> float:
