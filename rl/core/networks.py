@@ -48,9 +48,11 @@ class Perceptron(nn.Module):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is one of {sorted(ACTIVATIONS)}, got {activation!r}")
         sizes = [inputs, *hidden]
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        # skip_init: the constructor would draw from torch's global generator
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.linears = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in pairs)
         self.norms = nn.ModuleList(nn.LayerNorm(size) for size in hidden) if layer_norm else nn.ModuleList()
-        self.head = nn.Linear(sizes[-1], outputs)
+        self.head = nn.utils.skip_init(nn.Linear, sizes[-1], outputs)
         self.activation = ACTIVATIONS[activation]
         for linear in [*self.linears, self.head]:
             assert isinstance(linear, nn.Linear)
