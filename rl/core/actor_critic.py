@@ -27,7 +27,8 @@ VALUE_LOSSES = {"huber": functional.smooth_l1_loss, "mse": functional.mse_loss}
 class ActorCriticConfig(AgentConfig):
     """activation: "tanh" or "relu"; vf_coef, ent_coef: weights of value loss and entropy bonus; value_loss: "huber" or
     "mse"; anneal: learning rate falls linearly to zero over a `learn` call; n_steps: steps per environment and rollout;
-    n_envs: environments stepped in this process.
+    n_envs: environments stepped in this process; reward_scale: factor on every reward before learning (reported returns
+    are not scaled): it sets where Huber's bounded part begins.
     """
 
     activation: str = "tanh"
@@ -38,6 +39,7 @@ class ActorCriticConfig(AgentConfig):
     n_steps: int = 16
     n_envs: int = 1
     gae_lambda: float = 1.0
+    reward_scale: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,6 +47,8 @@ class ActorCriticConfig(AgentConfig):
             raise ValueError(f"value_loss is one of {sorted(VALUE_LOSSES)}, got {self.value_loss!r}")
         if self.n_steps < 1 or self.n_envs < 1:
             raise ValueError(f"n_steps and n_envs must be at least 1, got {self.n_steps} and {self.n_envs}")
+        if not self.reward_scale > 0.0:
+            raise ValueError(f"reward_scale must be positive, got {self.reward_scale}")
         if not 0.0 <= self.gae_lambda <= 1.0:
             raise ValueError(f"gae_lambda is in [0, 1], got {self.gae_lambda}")
 

@@ -100,8 +100,11 @@ class Learner:
 
     def gradient(self) -> LearnerGradient:
         """Act for n_steps with the local network and differentiate."""
-        rollout = collect(self.batch, self.net, self.distribution, self.config.n_steps, self.generator)
-        gradients, loss = rollout_gradient(rollout, self.net, self.distribution, self.config)
+        config = self.config
+        rollout = collect(
+            self.batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale
+        )
+        gradients, loss = rollout_gradient(rollout, self.net, self.distribution, config)
         if self.hook is not None:
             gradients = tuple(self.hook(self.index, self.updates, list(gradients)))
         self.updates += 1

@@ -88,7 +88,12 @@ class TrainingRows:
 
 
 def collect(
-    batch: EnvironmentBatch, net: ActorCritic, distribution: Distribution, steps: int, generator: np.random.Generator
+    batch: EnvironmentBatch,
+    net: ActorCritic,
+    distribution: Distribution,
+    steps: int,
+    generator: np.random.Generator,
+    reward_scale: float = 1.0,
 ) -> Rollout:
     """Act for `steps` steps with the current policy of `net`; noise comes from `generator` in one draw."""
     size, width = batch.size, batch.encoder.size
@@ -116,6 +121,8 @@ def collect(
                     for n in np.flatnonzero(done[t] & ~step.terminated).tolist():
                         cut.append((t, n))
                         finals.append(successors[n])
+    if reward_scale != 1.0:
+        rewards *= np.float32(reward_scale)
     return Rollout(
         observations, actions, parameters, rewards, terminated, done, valid, bool(valid.all()), successors, cut, finals
     )

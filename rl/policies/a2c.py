@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class A2CConfig(ActorCriticConfig):
-    """Eight environments of 16 steps an update."""
+    """Eight environments of 16 steps an update; rewards scaled as in A3C."""
 
     n_envs: int = 8
+    reward_scale: float = 0.1
 
 
 class A2C(ActorCriticAgent[A2CConfig]):
@@ -37,7 +38,9 @@ class A2C(ActorCriticAgent[A2CConfig]):
         while done < steps:
             if config.anneal:
                 self.rule.set_learning_rate(self.base_learning_rate * (1.0 - done / steps))
-            rollout = collect(batch, self.net, self.distribution, config.n_steps, self.generator)
+            rollout = collect(
+                batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale
+            )
             gradients, loss = rollout_gradient(rollout, self.net, self.distribution, config)
             self.rule.update(Telemetry(loss=loss, episode_return=batch.mean_finished()), gradients)
             self.updates_done += 1

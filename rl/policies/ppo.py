@@ -62,7 +62,9 @@ class PPO(ActorCriticAgent[PPOConfig]):
         batch, config, done = self.batch, self.config, 0
         while done < steps:
             remaining = 1.0 - done / steps if config.anneal else 1.0
-            rollout = collect(batch, self.net, self.distribution, config.n_steps, self.generator)
+            rollout = collect(
+                batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale
+            )
             count = int(rollout.valid.sum())
             done += count
             self.steps_done += count
