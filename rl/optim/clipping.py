@@ -116,9 +116,9 @@ class ZClip:
 class LearnedClip:
     """Smooth clip s = (1 + r^p)^(-1/p), r = norm / c, p = 4, with log c = running log norm + log 2 + controller output.
 
-    It always passes gradient to its threshold: d log s / d log c = r^p / (1 + r^p) (`sensitivity`), so the hypergradient of
-    the rate times this factor trains it. The running level moves by at most `rate` e-folds per step: a single
-    explosion of any size does not move it, slow growth is followed. `spikes` counts norms above 10 thresholds.
+    It always passes gradient to its threshold: d log s / d log c = r^p / (1 + r^p) (`sensitivity`), so the
+    hypergradient of the rate times this factor trains it. The running level moves by at most `rate` e-folds per step:
+    a single explosion of any size does not move it, slow growth is followed. `spikes` counts norms above 10 thresholds.
     """
 
     power, rate, slack = 4.0, 0.02, 2.0
@@ -173,7 +173,11 @@ def make_clip(clip: str | float | None) -> NoClip | FixedClip | AutoClip | ZClip
     if clip is None:
         return NoClip()
     if isinstance(clip, str):
-        kinds = {"learned": LearnedClip, "auto": AutoClip, "zclip": ZClip}
+        kinds: dict[str, type[LearnedClip | AutoClip | ZClip]] = {
+            "learned": LearnedClip,
+            "auto": AutoClip,
+            "zclip": ZClip,
+        }
         if clip not in kinds:
             raise ValueError(f'clip is "learned", "auto", "zclip", a positive number or None, got {clip!r}')
         return kinds[clip]()

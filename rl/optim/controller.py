@@ -5,8 +5,8 @@ A small network maps scale-free features z to bounded multiplicative corrections
     rho = lr exp(kappa tanh a_0(z)),      c = c_0 exp(kappa_c tanh a_1(z)),     a(z) = W2 tanh(W1 z + b1) / sqrt(H) + b2
 
 W2 and b2 are zero at initialisation, so the optimizer *is* Adam until the controller has learned something.
-It learns from the one-step hypergradient (Baydin et al. 2018, arXiv 1703.04782): with theta' = theta + move and the *next*
-batch's gradient g', dJ/dlog rho = <g', move>. The scale-free signal is h = -cos(g', move), and phi ascends
+It learns from the one-step hypergradient (Baydin et al. 2018, arXiv 1703.04782): with theta' = theta + move and the
+*next* batch's gradient g', dJ/dlog rho = <g', move>. The scale-free signal is h = -cos(g', move), and phi ascends
 sum_t h_t log rho_phi(z_t), by plain gradient steps of bounded length. With W frozen this is Baydin's multiplicative
 rule. The sum, not a normalised mean, is what should be followed: a cosine near zero means the rate matters little.
 

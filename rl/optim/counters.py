@@ -1,9 +1,10 @@
 """Counters of a nested optimizer and its loss guard, in one float64 vector that processes can share.
 
-The guard compares a fast running mean of the loss with a slow running level: z = (fast - slow) / deviation. Innovations of
-the slow level are limited to three deviations, so an explosion cannot drag it along, while a change of regime is
-absorbed within some tens of updates. z > 4 for `PATIENCE` updates in a row is divergence: the controller becomes
-the identity for `FALLBACK` updates and learns anew. Losses in the loss's own unit; counts are updates.
+The guard compares a fast running mean of the loss with a slow running level: z = (fast - slow) / deviation.
+Innovations of the slow level are limited to three deviations, so an explosion cannot drag it along, while a change
+of regime is absorbed within some tens of updates. z > 4 for `PATIENCE` updates in a row is divergence: the
+controller becomes the identity for `FALLBACK` updates and learns anew. Losses in the loss's own unit; counts are
+updates.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Counters:
             delta = min(max(loss - slow, -3.0 * deviation), 3.0 * deviation)
             slow += SLOW_RATE * delta
             variance += SLOW_RATE * (delta * delta - variance)
-        declared = above >= PATIENCE
+        declared = bool(above >= PATIENCE)
         if declared:
             above, losses = 0.0, 0.0
             self.array[INDEX["fallbacks"]] += 1.0

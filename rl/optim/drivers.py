@@ -4,12 +4,12 @@
 step, and a small network every `control_every` steps. `TensorDriver` has one multiplier per parameter tensor (same
 network, one row each). `element_driver.py` adds one per element.
 
-The signal of a step is h = -<g', move> / (|g'| |move|): g' the gradient of the *next* batch before clipping, move what the
-previous step did to the parameters. h > 0: the step should have been longer. In expectation over batches -h is the
-derivative of the loss after the step with respect to log rho, up to the positive factor |g'| |move|.
+The signal of a step is h = -<g', move> / (|g'| |move|): g' the gradient of the *next* batch before clipping, move
+what the previous step did to the parameters. h > 0: the step should have been longer. In expectation over batches
+-h is the derivative of the loss after the step with respect to log rho, up to the positive factor |g'| |move|.
 
-Shapes: theta, gradient, move [n]; T tensors; features [R, F] with R = 1 or T. One driver belongs to one process; weights,
-accumulated meta-gradient, levels and multipliers can be shared, the last move is always private.
+Shapes: theta, gradient, move [n]; T tensors; features [R, F] with R = 1 or T. One driver belongs to one process;
+weights, accumulated meta-gradient, levels and multipliers can be shared, the last move is always private.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rl.optim.controller import ControllerNet
 from rl.optim.features import FeatureState
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rl.optim.controller import ControllerNet
     from rl.optim.counters import Counters
     from rl.optim.flat import FlatBuffer, FlatVector
 
@@ -37,7 +37,9 @@ RATE, THRESHOLD = 0, 1  # the controller's two outputs
 class GlobalDriver:
     """One multiplier for all parameters. `multiplier` goes into Adam's rate, `clip_output` into the learned clip."""
 
-    private = ("previous", "move", "move_norm", "window", "signals", "z", "hidden", "last_signal")
+    private: tuple[str, ...] = (
+        "previous", "move", "move_norm", "window", "signals", "z", "hidden", "last_signal", "judged_scale",
+    )  # fmt: skip
 
     def __init__(self, flat: FlatBuffer, exp_avg: FlatVector, net: ControllerNet, rows: int = 1) -> None:
         self.flat, self.exp_avg, self.net = flat, exp_avg, net
@@ -50,7 +52,7 @@ class GlobalDriver:
         self.log_multiplier: FloatArray = self.outputs.numpy()
         self.previous, self.move = self.flat.new_vector(), self.flat.new_vector()
         self.move_norm = 0.0
-        self.last_signal = 0.0
+        self.last_signal = self.judged_scale = 0.0
         self.window = np.zeros((len(self.outputs), 2))  # sums of h and of h times the clip's sensitivity
         self.signals: FloatArray = np.zeros(len(self.outputs))  # mean h of the last window
         self.z: FloatArray | None = None
@@ -69,7 +71,8 @@ class GlobalDriver:
     def listen(self, norm: float, sensitivity: float) -> None:
         """The gradient of this step (norm before clipping) judges the previous move, clipped with this sensitivity."""
         if self.move_norm > 0.0 and norm > 0.0:
-            self.last_signal = -self.flat.gradient.dot(self.move) / (norm * self.move_norm)
+            self.judged_scale = norm * self.move_norm  # -h times this is the hypergradient in the loss's own unit
+            self.last_signal = -self.flat.gradient.dot(self.move) / self.judged_scale
             self.window[0, RATE] += self.last_signal
             self.window[0, THRESHOLD] += self.last_signal * sensitivity
 

@@ -8,8 +8,9 @@ to it:
     a(u) = w2 tanh(W1 u + b1) + b2,   w2 = b2 = 0 at initialisation
 
 [gradient, momentum] are the sketch's inputs, here in units of Adam's second moment, or a network sees numbers of
-1e-4. The signal is the hypergradient coordinate by coordinate, h_i = -g'_i move_i / (|g'| |move|), whose sum over i is the global h.
-It is taken once per window (the backward pass costs as much as the forward one) and weighted by the window's length.
+1e-4. The signal is the hypergradient coordinate by coordinate, h_i = -g'_i move_i / (|g'| |move|), whose sum over i
+is the global h. It is taken once per window (the backward pass costs as much as the forward one) and weighted by
+the window's length.
 
 Shapes: n coordinates, E hidden units: u [n, 3], hidden [n, E].
 """
@@ -58,7 +59,7 @@ class ElementDriver(GlobalDriver):
     @staticmethod
     def _parts(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Views W1 [E, 3], b1 [E], w2 [E], b2 [1]."""
-        W1, b1, w2, b2 = vector.split([HIDDEN * INPUTS, HIDDEN, HIDDEN, 1])
+        W1, b1, w2, b2 = torch.split(vector, [HIDDEN * INPUTS, HIDDEN, HIDDEN, 1])
         return W1.view(HIDDEN, INPUTS), b1, w2, b2
 
     def listen(self, norm: float, sensitivity: float) -> None:

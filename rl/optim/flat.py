@@ -10,6 +10,7 @@ Gradients are gathered into the flat vector at each step, so a caller may set `.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ class FlatVector:
 
     def parts(self, offsets: Sequence[int]) -> list[FlatVector]:
         """Views of the segments [offsets[i], offsets[i + 1])."""
-        return [FlatVector(self.tensor[a:b]) for a, b in zip(offsets, offsets[1:], strict=False)]
+        return [FlatVector(self.tensor[a:b]) for a, b in itertools.pairwise(offsets)]
 
     def __getstate__(self) -> Tensor:
         return self.tensor

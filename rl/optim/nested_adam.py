@@ -48,7 +48,8 @@ class NestedAdam(torch.optim.Optimizer):
     (small nets
     only: the cost grows with n), "off". clip: "learned", "auto", "zclip", a fixed threshold, None. meta_every: updates
     between two steps of the controller's weights. meta_lr: their rate; one step with h = 1 moves log rho by about
-    meta_lr kappa^2. meta_decay: pull to the identity per meta step. bound: largest multiplier, 1/bound the smallest.
+    meta_lr kappa^2. meta_decay: pull to the identity per meta step, so that weak noise cannot drift far. bound:
+    largest multiplier, 1/bound the smallest.
     weights: None (identity), "shipped", a path, or an array [SIZE]. relative_time: restart Adam's bias correction
     when the target was copied (Adam-Rel, arXiv 2412.17113). seed: of the controller's hidden layer; nothing else is
     random.
@@ -69,8 +70,8 @@ class NestedAdam(torch.optim.Optimizer):
         meta_every: int = 100,
         *,
         weight_decay: float = 0.0,
-        meta_lr: float = 0.01,
-        meta_decay: float = 0.0,
+        meta_lr: float = 0.003,
+        meta_decay: float = 0.02,
         bound: float = 32.0,
         control_every: int = 10,
         relative_time: bool = False,
@@ -211,19 +212,20 @@ class NestedAdam(torch.optim.Optimizer):
         self.ragged = self.ragged or bool(missing)
         if not self.ragged:
             self.steps.add_(1.0)
-        for group, columns, steps, first in self.group_views:
+        for group, whole, whole_step, first in self.group_views:
+            columns, steps = whole, whole_step
             if self.ragged:
                 rows = [i for i in range(first, first + len(group["params"])) if i not in missing]
-                columns, steps = (
-                    [[views[i] for i in rows] for views in self.tensor_views],
-                    [self.step_views[i] for i in rows],
-                )
                 if not rows:
                     continue
+                columns = [[views[i] for i in rows] for views in self.tensor_views]
+                steps = [self.step_views[i] for i in rows]
                 torch._foreach_add_(steps, 1.0)
+            theta, gradient, first_moment, second_moment = columns
             beta1, beta2 = group["betas"]
             torch._fused_adam_(
-                *columns, [], steps, lr=group["lr"] * multiplier, beta1=beta1, beta2=beta2,
+                theta, gradient, first_moment, second_moment, [], steps,
+                lr=float(group["lr"] * multiplier), beta1=beta1, beta2=beta2,
                 weight_decay=group["weight_decay"], eps=group["eps"],
                 amsgrad=False, maximize=False, grad_scale=None, found_inf=None,
             )  # fmt: skip
@@ -288,8 +290,11 @@ class NestedAdam(torch.optim.Optimizer):
         self._start()
 
     def __getstate__(self) -> dict[str, Any]:
-        names = "meta_every control_every meta_lr meta_decay relative_time flat exp_avg exp_avg_sq steps counters clip driver ragged"
-        return {**super().__getstate__(), **{name: self.__dict__[name] for name in names.split()}}
+        names = (
+            "meta_every", "control_every", "meta_lr", "meta_decay", "relative_time", "flat", "exp_avg", "exp_avg_sq",
+            "steps", "counters", "clip", "driver", "ragged",
+        )  # fmt: skip
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

@@ -75,7 +75,10 @@ class RegimeToy:
         mean 0 and standard deviation 1 on standard normal inputs.
         """
         generator = torch.Generator().manual_seed(1000 + self.seed)
-        draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731  # three letters, used eight times
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator)
+
         width = 16
         teachers = [
             (draw(self.inputs, width) * 1.5 / math.sqrt(self.inputs), draw(width) * 0.5, draw(width))

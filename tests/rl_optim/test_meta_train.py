@@ -1,0 +1,87 @@
+"""Offline training of the controller: it improves a task where improvement is known to exist, and ships usable
+weights.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rl.optim import NestedAdam
+from rl.optim.controller import SIZE
+from rl.optim.meta_train import Job, centred_ranks, compare, log_cost, main, toy_job, train
+from rl.optim.tasks import RegimeToy
+from rl.optim.weights import SHIPPED, load_weights
+
+
+def timid_quadratic(make_optimizer):
+    """A rate far too small: raising it early is all there is to learn."""
+    theta = nn.Parameter(torch.ones(8))
+    optimizer = make_optimizer([theta])
+    total = 0.0
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = (theta**2).sum()
+        loss.backward()
+        optimizer.observe(loss=loss)
+        optimizer.step()
+        total += loss.item()
+    return total / 60
+
+
+def timid_job(seed):
+    return Job(timid_quadratic, 1e-3)
+
+
+def test_es_learns_to_raise_a_timid_rate():
+    phi = train(timid_job, seed=0, generations=12, pairs=4, jobs=1, log=lambda _: None)
+    assert phi.shape == (SIZE,)
+    assert log_cost(phi, timid_job(0)) < log_cost(None, timid_job(0)) - 0.1
+    assert compare(phi, timid_job, 2)["log_cost_difference"] < -0.1
+
+
+def test_es_is_reproducible_and_writes_what_it_did(tmp_path, capsys):
+    paths = [tmp_path / name for name in ("a.json", "b.json")]
+    job = f"{toy_job.__module__}:{toy_job.__name__}"
+    for path in paths:
+        options = "--seed 3 --generations 1 --pairs 1 --jobs 1 --validation 1 --out"
+        assert main([*options.split(), str(path)]) == 0
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    assert records[0] == records[1]
+    assert records[0]["trained_on"] == job
+    assert load_weights(paths[0]).shape == (SIZE,)
+    assert "held out" in capsys.readouterr().out
+
+
+def test_ranks():
+    np.testing.assert_allclose(centred_ranks(np.array([3.0, 1.0, 2.0])), [0.5, -0.5, 0.0])
+    np.testing.assert_allclose(centred_ranks(np.array([1.0, 1.0, 2.0])), [-0.25, -0.25, 0.5])
+
+
+def test_shipped_weights_load_and_say_how_they_were_made():
+    record = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    assert {"trained_on", "command", "seed", "held_out_against_identity"} <= set(record)
+    optimizer = NestedAdam([nn.Parameter(torch.zeros(3))], weights="shipped")
+    assert torch.equal(optimizer.driver.net.phi, load_weights(SHIPPED))
+    with pytest.raises(ValueError, match="finite numbers"):
+        load_weights(np.zeros(3))
+    with pytest.raises(ValueError, match="finite numbers"):
+        load_weights(np.full(SIZE, math.nan))
+
+
+def test_toy_is_a_function_of_its_seed_and_small_version_of_the_gate_holds():
+    """benchmarks/optim_regime_toy.py is the gate; here two seeds, three rates and 800 steps."""
+    rates = (3e-4, 3e-3, 3e-2)
+    costs = {"adam": [], "nested": []}
+    for seed in (0, 1):
+        task = RegimeToy(seed, steps=800, switch_every=200)
+        clipped = RegimeToy(seed, steps=800, switch_every=200, max_grad_norm=0.5)
+        for rate in rates:
+            costs["adam"].append(clipped(lambda p, rate=rate: torch.optim.Adam(p, lr=rate, fused=True)))
+            costs["nested"].append(task(lambda p, rate=rate: NestedAdam(p, lr=rate)))
+    assert np.mean(costs["nested"]) < 0.85 * np.mean(costs["adam"])
+    again = RegimeToy(0, steps=800, switch_every=200)(lambda p: NestedAdam(p, lr=rates[0]))
+    assert again == costs["nested"][0]
