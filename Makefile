@@ -66,7 +66,8 @@ docs: $(STAMP)
 	$(BIN)/python -m trader.cli.reference docs
 
 bench: $(STAMP)
-	@for script in $$(ls benchmarks/bench_*.py); do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+	@for script in $$(ls benchmarks/*.py | grep -v _common); do \
+	  echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info .coverage*

@@ -121,6 +121,13 @@ def _queue_entry(
     state[agent, at.PENDING_STOP] = max(int(habits[agent, at.STOP_ATR] * scale), market[rule.TICK])
     state[agent, at.PENDING_TAKE] = max(int(habits[agent, at.TAKE_ATR] * scale), market[rule.TICK])
     state[agent, at.PENDING_TRAIL] = int(habits[agent, at.TRAIL_ATR] * scale)
+    state[agent, at.PENDING_LIMIT] = 0
+    if habits[agent, at.LIMIT_ATR] > 0.0:
+        # away from the market, to the tick: a buyer's limit is rounded down
+        tick = market[rule.TICK]
+        distance = int(habits[agent, at.LIMIT_ATR] * scale)
+        limit = (price - distance) // tick * tick if side > 0 else -(-(price + distance) // tick) * tick
+        state[agent, at.PENDING_LIMIT] = max(limit, tick)
     return count
 
 
@@ -158,9 +165,7 @@ def decide(
         return count
     if state[agent, at.FUNDED]:
         totals[at.SIGNALS] += 1
-    return _queue_entry(
-        state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count
-    )
+    return _queue_entry(state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count)
 
 
 @njit(cache=True, nogil=True)

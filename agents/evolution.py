@@ -89,9 +89,7 @@ def breed(
     by_kind = able[np.argsort(roster.archetype[able], kind="stable")]
     kinds = roster.archetype[by_kind]
     zeros = np.zeros(count, np.int64)
-    first = tournament(
-        seed, generation, children, fitness, by_kind, zeros, zeros + len(by_kind), tournament_size, 0
-    )
+    first = tournament(seed, generation, children, fitness, by_kind, zeros, zeros + len(by_kind), tournament_size, 0)
     starts = np.searchsorted(kinds, roster.archetype[first])
     counts = np.searchsorted(kinds, roster.archetype[first], side="right") - starts
     second = tournament(seed, generation, children, fitness, by_kind, starts, counts, tournament_size, 1)

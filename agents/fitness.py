@@ -56,4 +56,6 @@ def shrink(raw: Floats, standard_error: Floats) -> Floats:
     centre = float(raw.mean())
     spread = float(raw.var(ddof=1)) if len(raw) > 1 else 0.0
     signal = max(spread - float(np.mean(standard_error**2)), 0.0)
-    return centre + signal / (signal + standard_error**2) * (raw - centre) if signal > 0.0 else np.full_like(raw, centre)
+    return (
+        centre + signal / (signal + standard_error**2) * (raw - centre) if signal > 0.0 else np.full_like(raw, centre)
+    )

@@ -46,7 +46,7 @@ _LINEAR, _LOG, _INTEGER, _CATEGORY = Scale.LINEAR, Scale.LOG, Scale.INTEGER, Sca
 
 _TRADING: Final = (
     Gene("aggression", 0.5, 2.0, _LOG, "habits", "multiplies the score before it is squashed into a confidence"),
-    Gene("patience", 0.0, 1.0, _LINEAR, "habits", "opposing confidence that closes a position, as a share of the entry threshold"),
+    Gene("patience", 0.0, 1.0, _LINEAR, "habits", "opposing confidence that closes, as a share of the entry threshold"),
     Gene("confidence_threshold", 20.0, 80.0, _LINEAR, "habits", "confidence in percent that opens a position"),
     Gene("holding_candles", 4.0, 400.0, _LOG, "habits", "longest time in a position, in candles of the agent's timeframe"),
     Gene("cooldown_candles", 0.0, 48.0, _INTEGER, "habits", "pause after a position, in candles of the agent's timeframe"),
@@ -57,6 +57,7 @@ _TRADING: Final = (
     Gene("stop_atr", 0.5, 8.0, _LOG, "risk", "distance of the stop in average true ranges of the agent's timeframe"),
     Gene("take_atr", 0.5, 16.0, _LOG, "risk", "distance of the take in average true ranges"),
     Gene("trailing_atr", 0.0, 8.0, _LINEAR, "risk", "distance of the trailing stop in average true ranges; below 1 it is off"),
+    Gene("entry_limit_atr", 0.0, 1.0, _LINEAR, "risk", "distance of a limit entry in average true ranges; below 0.5: market"),
     Gene("affinity_bull", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the market's regime is bull"),
     Gene("affinity_bear", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the regime is bear"),
     Gene("affinity_range", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the regime is range"),
@@ -69,7 +70,7 @@ _TRADING: Final = (
     Gene("shape_b", 0.0, 1.0, _LINEAR, "idea", "second free parameter of the archetype's idea"),
     Gene("shape_c", 0.0, 1.0, _LINEAR, "idea", "third free parameter of the archetype's idea"),
     Gene("shape_d", 0.0, 1.0, _LINEAR, "idea", "fourth free parameter of the archetype's idea"),
-    Gene("mutation_habits", 0.01, 0.5, _LOG, "evolution", "mutation size of habits, regimes and idea, as a share of each range", modifiable=False),
+    Gene("mutation_habits", 0.01, 0.5, _LOG, "evolution", "mutation size of all other genes", modifiable=False),
     Gene("mutation_risk", 0.01, 0.5, _LOG, "evolution", "mutation size of the risk genes", modifiable=False),
     Gene("mutation_weights", 0.01, 0.5, _LOG, "evolution", "mutation size of the feature weights", modifiable=False),
     Gene("symbol", 0.0, 0.0, _CATEGORY, "habitat", "the market the agent trades", modifiable=False),

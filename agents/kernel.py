@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from agents import layout as at
 from agents.decisions import decide, queue_exit, ratchet, set_equity, set_triggers
-from agents.orders import clamped, enter, fill_fee, leave, liquidate, pay_funding
+from agents.orders import cancel_entry, clamped, enter, fill_fee, leave, liquidate, pay_funding
 from trader.broker import market as rule
 from trader.broker.fills import (
     order_value,
@@ -30,8 +30,9 @@ from trader.broker.fills import (
     slipped_price,
 )
 from trader.broker.margin import liquidation_price
+from trader.broker.path import take_first
 from trader.core.money import OVERFLOW, mul_div_floor
-from trader.core.rows import Limit, OrderKind
+from trader.core.rows import Limit, OrderKind, Reject
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -44,7 +45,10 @@ _TRAIL = int(OrderKind.TRAIL)
 _END = int(OrderKind.END)
 _BY_PARTICIPATION = int(Limit.PARTICIPATION)
 _NO_LIMIT = int(Limit.NONE)
-_COLOUR = int(rule.Path.COLOUR)
+_STOP = int(OrderKind.STOP)
+_UNFILLED = int(Reject.UNFILLED)
+
+_IDLE, _TRADING, _RESTING, _CARRIED = range(4)
 
 _CHUNK = 128
 _DAY_MS = 86_400_000
@@ -141,9 +145,7 @@ def _exit_fill(
         value = order_value(price, quantity, -side, market)
         cost = order_value(state[agent, at.ENTRY_PRICE], quantity, side, market)
         if state[agent, at.MARGIN] + side * (value - cost) < fill_fee(raw, price, quantity, value, market):
-            return liquidate(
-                state, habits, watch, totals, agent, candle, bar, price, phase, market, events, count
-            )
+            return liquidate(state, habits, watch, totals, agent, candle, bar, price, phase, market, events, count)
     limited = _NO_LIMIT if quantity == state[agent, at.PENDING_REQUESTED] else _BY_PARTICIPATION
     count = leave(
         state, habits, watch, totals, agent, candle, bar[at.IN_MS], phase, kind, reference, raw, price, quantity,
@@ -158,16 +160,40 @@ def _exit_fill(
 
 
 @njit(cache=True, nogil=True)
+def _is_due(state: Integers, agent: int, bar: Integers, market: Integers) -> bool:
+    """True if a queued order may fill at this open; what is left of a stop or take rests at the exchange."""
+    kind = state[agent, at.PENDING]
+    if kind == at.NOTHING_PENDING:
+        return False
+    if kind in (_STOP, _TAKE, _TRAIL):
+        return True
+    return bar[at.IN_MS] > state[agent, at.PENDING_DECIDED] + market[rule.LATENCY_MS]
+
+
+@njit(cache=True, nogil=True)
+def _rests(state: Integers, agent: int, bar: Integers) -> bool:
+    """True for a limit entry that the open does not reach."""
+    limit = state[agent, at.PENDING_LIMIT]
+    if state[agent, at.PENDING] != _ENTRY or limit == 0:
+        return False
+    return state[agent, at.PENDING_SIDE] * (bar[at.IN_OPEN] - limit) > 0
+
+
+@njit(cache=True, nogil=True)
 def _at_open(
     state: Integers, habits: Floats, watch: Integers, totals: Integers, candle: int, bar: Integers,
-    woken: Integers, flagged: int, market: Integers, tiers: Integers, events: Integers, count: int,
+    woken: Integers, flagged: int, steps: Integers, market: Integers, tiers: Integers, events: Integers, count: int,
 ) -> tuple[int, int]:  # fmt: skip
-    """Liquidations by gap, then the queued orders, sharing the candle's volume; returns (events, quantity left)."""
+    """Liquidations by gap, then the queued orders that are due, sharing the candle's volume.
+
+    Marks in `steps` [flagged] what each agent does at the open. Returns (events, quantity left of the cap).
+    """
     volume = bar[at.IN_VOLUME]
     buys = 0
     sells = 0
     for i in range(flagged):
         a = woken[i]
+        steps[i] = _IDLE
         side = state[a, at.SIDE]
         liquidation = state[a, at.LIQUIDATION]
         if side != 0 and liquidation > 0 and side * (bar[at.IN_OPEN] - liquidation) <= 0:
@@ -175,28 +201,35 @@ def _at_open(
                 state, habits, watch, totals, a, candle, bar, bar[at.IN_OPEN], at.PHASE_OPEN_LIQUIDATION, market,
                 events, count,
             )  # fmt: skip
-        elif state[a, at.PENDING] != at.NOTHING_PENDING and state[a, at.FUNDED]:
-            direction = state[a, at.PENDING_SIDE] if state[a, at.PENDING] == _ENTRY else -side
-            if direction > 0:
-                buys += state[a, at.PENDING_QUANTITY]
-            else:
-                sells += state[a, at.PENDING_QUANTITY]
+        elif _is_due(state, a, bar, market):
+            steps[i] = _RESTING if _rests(state, a, bar) else _TRADING
+            if steps[i] == _TRADING and state[a, at.FUNDED]:
+                direction = state[a, at.PENDING_SIDE] if state[a, at.PENDING] == _ENTRY else -side
+                if direction > 0:
+                    buys += state[a, at.PENDING_QUANTITY]
+                else:
+                    sells += state[a, at.PENDING_QUANTITY]
     available = participation_quantity(volume, market)
     buy_fraction = slippage_fraction(buys, volume, market)
     sell_fraction = slippage_fraction(sells, volume, market)
     filled = 0
     for i in range(flagged):
+        if steps[i] != _TRADING:
+            continue
         a = woken[i]
         kind = state[a, at.PENDING]
-        if kind == at.NOTHING_PENDING:
-            continue
         before = state[a, at.FILLS]
         share = quantity_share(state[a, at.PENDING_QUANTITY], available, buys + sells, market[rule.LOT])
         if kind == _ENTRY:
-            fraction = buy_fraction if state[a, at.PENDING_SIDE] > 0 else sell_fraction
+            side = state[a, at.PENDING_SIDE]
+            raw = slipped_price(bar[at.IN_OPEN], side, buy_fraction if side > 0 else sell_fraction, market)
+            limit = state[a, at.PENDING_LIMIT]
+            if limit > 0 and side * (raw - limit) > 0:
+                raw = limit
             count = enter(
-                state, habits, watch, totals, a, candle, bar, share, fraction, market, tiers, events, count
-            )
+                state, habits, watch, totals, a, candle, bar, at.PHASE_OPEN, bar[at.IN_OPEN], raw, share, 0, market,
+                tiers, events, count,
+            )  # fmt: skip
             share = state[a, at.QUANTITY]
         else:
             fraction = buy_fraction if state[a, at.SIDE] < 0 else sell_fraction
@@ -204,6 +237,7 @@ def _at_open(
                 state, habits, watch, totals, a, candle, bar, at.PHASE_OPEN, kind, bar[at.IN_OPEN], fraction, share,
                 market, tiers, events, count,
             )  # fmt: skip
+            steps[i] = _CARRIED
         if state[a, at.FUNDED] and state[a, at.FILLS] > before:
             filled += share
     return count, max(available - filled, 0)
@@ -231,10 +265,7 @@ def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> 
         return _TAKE, opened
     liquidated = not stop_first and side * (adverse - liquidation) <= 0
     if taken and (stopped or liquidated):
-        falling = bar[at.IN_CLOSE] < opened
-        rising = bar[at.IN_CLOSE] > opened
-        favourable_first = falling if side > 0 else rising
-        taken = favourable_first and market[rule.PATH] == _COLOUR
+        taken = take_first(side, opened, bar[at.IN_HIGH], bar[at.IN_LOW], bar[at.IN_CLOSE], bar[at.IN_MS], market)
         stopped = stopped and not taken
     if taken:
         return _TAKE, state[agent, at.TAKE]
@@ -244,35 +275,82 @@ def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> 
 
 
 @njit(cache=True, nogil=True)
-def _on_path(
-    state: Integers, habits: Floats, watch: Integers, totals: Integers, candle: int, bar: Integers,
-    woken: Integers, flagged: int, prices: Integers, available: int, market: Integers, tiers: Integers,
-    events: Integers, count: int,
-) -> int:  # fmt: skip
-    """Stops and takes inside the candle share what the open left of the cap; what is left of a position may then be
-    liquidated. Exits that were already queued and not filled at the open wait for the next one."""
+def _path_orders(
+    state: Integers, bar: Integers, woken: Integers, flagged: int, steps: Integers, prices: Integers, market: Integers
+) -> tuple[int, int]:
+    """Queue what the path triggers and mark the limit entries it goes through: reference prices into `prices` [flagged]
+    (0 for none). Returns the summed demand of buyers and sellers."""
     buys = 0
     sells = 0
     for i in range(flagged):
         a = woken[i]
         prices[i] = 0
-        if state[a, at.SIDE] == 0 or state[a, at.PENDING] != at.NOTHING_PENDING:
-            continue
-        kind, reference = _path_exit(state, a, bar, market)
-        if kind == at.NOTHING_PENDING:
-            continue
-        prices[i] = reference
-        queue_exit(state, a, kind, bar[at.IN_MS])
+        side = state[a, at.SIDE]
+        if steps[i] == _RESTING:
+            direction = state[a, at.PENDING_SIDE]
+            limit = state[a, at.PENDING_LIMIT]
+            extreme = bar[at.IN_LOW] if direction > 0 else bar[at.IN_HIGH]
+            if direction * (limit - extreme) < market[rule.TICK]:
+                continue
+            prices[i] = limit
+            quantity = state[a, at.PENDING_QUANTITY]
+        else:
+            if side == 0 or steps[i] == _CARRIED:
+                continue
+            kind, reference = _path_exit(state, a, bar, market)
+            if kind == at.NOTHING_PENDING:
+                continue
+            prices[i] = reference
+            queue_exit(state, a, kind, bar[at.IN_MS])
+            direction = -side
+            quantity = state[a, at.QUANTITY]
         if state[a, at.FUNDED]:
-            if state[a, at.SIDE] < 0:
-                buys += state[a, at.QUANTITY]
+            if direction > 0:
+                buys += quantity
             else:
-                sells += state[a, at.QUANTITY]
+                sells += quantity
+    return buys, sells
+
+
+@njit(cache=True, nogil=True)
+def _rest_filled(
+    state: Integers, habits: Floats, watch: Integers, totals: Integers, agent: int, candle: int, bar: Integers,
+    price: int, share: int, market: Integers, tiers: Integers, events: Integers, count: int,
+) -> int:  # fmt: skip
+    """A resting limit entry: filled at its price as maker, or cancelled. If the candle also reached the new position's
+    stop, the stop is sent for the next open: what came after the fill inside the candle is not known."""
+    if price == 0:
+        return cancel_entry(state, habits, agent, candle, bar, at.PHASE_LIMIT, _UNFILLED, events, count)
+    count = enter(
+        state, habits, watch, totals, agent, candle, bar, at.PHASE_LIMIT, price, price, share, 1, market, tiers, events,
+        count,
+    )  # fmt: skip
+    side = state[agent, at.SIDE]
+    adverse = bar[at.IN_LOW] if side > 0 else bar[at.IN_HIGH]
+    if side != 0 and side * (adverse - state[agent, at.STOP]) <= 0:
+        queue_exit(state, agent, _STOP, bar[at.IN_MS])
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _on_path(
+    state: Integers, habits: Floats, watch: Integers, totals: Integers, candle: int, bar: Integers, woken: Integers,
+    flagged: int, steps: Integers, prices: Integers, available: int, market: Integers, tiers: Integers,
+    events: Integers, count: int,
+) -> int:  # fmt: skip
+    """Stops, takes and resting entries inside the candle share what the open left of the cap; what is left of a position
+    may then be liquidated. Exits that the open did not fill wait for the next one."""
+    buys, sells = _path_orders(state, bar, woken, flagged, steps, prices, market)
     buy_fraction = slippage_fraction(buys, bar[at.IN_VOLUME], market)
     sell_fraction = slippage_fraction(sells, bar[at.IN_VOLUME], market)
     for i in range(flagged):
         a = woken[i]
-        if prices[i] > 0:
+        if steps[i] == _RESTING:
+            share = quantity_share(state[a, at.PENDING_QUANTITY], available, buys + sells, market[rule.LOT])
+            count = _rest_filled(
+                state, habits, watch, totals, a, candle, bar, prices[i], share, market, tiers, events, count
+            )
+        elif prices[i] > 0:
             fraction = buy_fraction if state[a, at.SIDE] < 0 else sell_fraction
             share = quantity_share(state[a, at.QUANTITY], available, buys + sells, market[rule.LOT])
             count = _exit_fill(
@@ -334,7 +412,7 @@ def run_market(
     Shapes: bars int64 [T, IN_FIELDS]; floats float64 [T, 3] (low, high, close); closed, atr, regime [T, K];
     scores float32 [T, n] (read where the agent's timeframe closed); segments int64 [K + 1], the agents of each
     timeframe; events int64 [capacity, EVENT_FIELDS]; out int64 [T, OUT_FIELDS]; flags uint8 [_CHUNK];
-    woken int64 [2, n] scratch.
+    woken int64 [3, n] scratch.
 
     Returns:
         (next candle, number of events): stops early, at a candle's start, when the event buffer could overflow.
@@ -351,19 +429,17 @@ def run_market(
                     _new_day(triggers, days, float(totals[at.LAST_CLOSE]) / float(market[rule.PRICE_SCALE]))
                 totals[at.LAST_DAY] = bar[at.IN_MS] // _DAY_MS
             if bar[at.IN_RATE] != 0:
-                count = _settle_funding(
-                    state, habits, triggers, watch, totals, t, bar, market, tiers, events, count
-                )
+                count = _settle_funding(state, habits, triggers, watch, totals, t, bar, market, tiers, events, count)
             flagged = _flagged(
                 triggers, watch, scores[t], closed[t], segments, floats[t, 0], floats[t, 1], bar[at.IN_MS], flags,
                 woken[0],
             )  # fmt: skip
             if flagged:
                 count, left = _at_open(
-                    state, habits, watch, totals, t, bar, woken[0], flagged, market, tiers, events, count
+                    state, habits, watch, totals, t, bar, woken[0], flagged, woken[1], market, tiers, events, count
                 )
                 count = _on_path(
-                    state, habits, watch, totals, t, bar, woken[0], flagged, woken[1], left, market, tiers, events,
+                    state, habits, watch, totals, t, bar, woken[0], flagged, woken[1], woken[2], left, market, tiers, events,
                     count,
                 )  # fmt: skip
                 count = _at_close(
@@ -421,7 +497,7 @@ def unrealised(totals: Integers, market: Integers) -> int:
 @njit(cache=True, nogil=True)
 def close_all(
     state: Integers, habits: Floats, triggers: Singles, watch: Integers, totals: Integers, bar: Integers,
-    market: Integers, tiers: Integers, events: Integers,
+    market: Integers, events: Integers,
 ) -> int:  # fmt: skip
     """End of a finished session: every position is closed at the market's last close, with the fee, outside the cap;
     queued entries are dropped. Returns the number of events."""

@@ -20,12 +20,12 @@ from typing import Final
     CASH, MARGIN, HELD,
     SIDE, QUANTITY, COST, ENTRY_PRICE, ENTRY_MS, LEVERAGE, LIQUIDATION, STOP, STOP_KIND, TAKE, TRAIL, BEST,
     PENDING, PENDING_SIDE, PENDING_QUANTITY, PENDING_REQUESTED, PENDING_ORDER, PENDING_DECIDED,
-    PENDING_CONFIDENCE, PENDING_REGIME, PENDING_STOP, PENDING_TAKE, PENDING_TRAIL, PENDING_LEVERAGE,
+    PENDING_CONFIDENCE, PENDING_REGIME, PENDING_STOP, PENDING_TAKE, PENDING_TRAIL, PENDING_LEVERAGE, PENDING_LIMIT,
     COOL_UNTIL, TRADES, ORDERS, FILLS, TRADE_ID,
     TRADE_MARGIN, TRADE_FEES, TRADE_FUNDING, TRADE_GROSS, TRADE_VALUE, TRADE_QUANTITY, TRADE_SLIPPAGE,
     CLOSED, PNL, WINS,
     STATE_FIELDS,
-) = range(48)  # fmt: skip
+) = range(49)  # fmt: skip
 
 NOTHING_PENDING: Final = -1
 """Value of PENDING without an order; otherwise it is a `rows.OrderKind`."""
@@ -37,9 +37,10 @@ NOTHING_PENDING: Final = -1
     SIZE, SIZE_CONFIDENCE,  # share of cash put at risk, and how far it follows confidence
     LEVERAGE_CAP, LEVERAGE_CONFIDENCE,
     STOP_ATR, TAKE_ATR, TRAIL_ATR,  # distances in average true ranges; TRAIL_ATR 0 is off
+    LIMIT_ATR,  # how far from the close an entry rests as a limit order; 0 is a market order
     HOLDING_MS, COOLDOWN_MS,
     HABIT_FIELDS,
-) = range(12)  # fmt: skip
+) = range(13)  # fmt: skip
 
 # --- triggers --------------------------------------------------------------------------------------------------
 UP, DOWN, LOW_TRIGGER, HIGH_TRIGGER, EQUITY_BASE, SIGNED_QUANTITY, ENTRY_FLOAT, PEAK, DRAWDOWN, TRIGGER_FIELDS = range(
@@ -75,10 +76,12 @@ EVENT_ENTRY, EVENT_EXIT, EVENT_PARTIAL, EVENT_REJECT, EVENT_FUNDING = range(5)
 EVENT_KIND, EVENT_CANDLE, EVENT_PHASE, EVENT_BODY = range(4)
 EVENT_FIELDS: Final = EVENT_BODY + 28
 
-PHASE_FUNDING, PHASE_OPEN_LIQUIDATION, PHASE_OPEN, PHASE_PATH, PHASE_LIQUIDATION, PHASE_DECISION = range(6)
+(
+    PHASE_FUNDING, PHASE_OPEN_LIQUIDATION, PHASE_OPEN, PHASE_PATH, PHASE_LIMIT, PHASE_LIQUIDATION, PHASE_DECISION,
+) = range(7)  # fmt: skip
 """Order of events inside one candle of one market; an agent has at most one event in each."""
 
-EVENTS_PER_CANDLE: Final = 6
+EVENTS_PER_CANDLE: Final = 7
 
 NEVER: Final = 1 << 62
 """A wake time that does not come."""

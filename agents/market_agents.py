@@ -20,6 +20,9 @@ _PADDED_FEATURES = -(-len(FEATURES) // 4) * 4
 
 _CHUNK = 128
 
+RESTING = 0.5
+"""Least distance of a limit entry in average true ranges: with smaller genes agents send market orders."""
+
 
 @dataclass(slots=True)
 class MarketAgents:
@@ -61,6 +64,8 @@ def habits_of(genomes: NDArray[np.float64], timeframe_ms: NDArray[np.int64]) -> 
     habits[:, at.TAKE_ATR] = genomes[:, index["take_atr"]]
     trailing = genomes[:, index["trailing_atr"]]
     habits[:, at.TRAIL_ATR] = np.where(trailing >= 1.0, trailing, 0.0)
+    resting = genomes[:, index["entry_limit_atr"]]
+    habits[:, at.LIMIT_ATR] = np.where(resting >= RESTING, resting, 0.0)
     habits[:, at.HOLDING_MS] = np.rint(genomes[:, index["holding_candles"]]) * timeframe_ms
     habits[:, at.COOLDOWN_MS] = np.rint(genomes[:, index["cooldown_candles"]]) * timeframe_ms
     return habits
@@ -110,7 +115,7 @@ def pack(
         segments=segments,
         groups=tuple(groups),
         flags=np.zeros(_CHUNK, np.uint8),
-        woken=np.zeros((2, n), np.int64),
+        woken=np.zeros((3, n), np.int64),
     )
 
 
@@ -136,5 +141,12 @@ def score_block(
         if len(rows):
             archetypes[archetype].ideas(padded, rows, agents.genes, out, start, stop)
             scores.mix_scores(
-                padded, rows, np.ascontiguousarray(regime[:, timeframe]), agents.weights, agents.mixing, out, start, stop
+                padded,
+                rows,
+                np.ascontiguousarray(regime[:, timeframe]),
+                agents.weights,
+                agents.mixing,
+                out,
+                start,
+                stop,
             )

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from agents import layout as at
 from trader.broker import market as rule
 from trader.broker.fills import (
+    maker_fee,
     notional_ceil,
     notional_floor,
     order_value,
-    slipped_price,
     taker_fee,
     whole_lots,
 )
-from trader.broker.margin import LEVERAGE_SCALE, initial_margin, liquidation_price
+from trader.broker.margin import initial_margin, liquidation_price
 from trader.core.money import FRACTION_SCALE, OVERFLOW, mul_div_ceil, mul_div_floor
 from trader.core.rows import IDS_PER_AGENT, Limit, OrderKind, Reject
 
@@ -85,7 +85,17 @@ def reject(
 
 
 @njit(cache=True, nogil=True)
-def _affordable(held: int, price: int, raw: int, quantity: int, side: int, leverage: int, market: Integers) -> int:
+def entry_fee(raw: int, price: int, quantity: int, notional: int, maker: int, market: Integers) -> int:
+    """Fee of an entry fill: maker for a limit order that rested, else taker."""
+    if maker:
+        return maker_fee(notional, market)
+    return fill_fee(raw, price, quantity, notional, market)
+
+
+@njit(cache=True, nogil=True)
+def _affordable(
+    held: int, price: int, raw: int, quantity: int, side: int, leverage: int, maker: int, market: Integers
+) -> int:
     """The largest whole-lot quantity up to `quantity` whose initial margin and fee fit into `held`."""
     for _ in range(64):
         if quantity <= 0:
@@ -94,7 +104,7 @@ def _affordable(held: int, price: int, raw: int, quantity: int, side: int, lever
         if notional == OVERFLOW:
             quantity = whole_lots(quantity // 2, market)
             continue
-        need = initial_margin(notional, leverage) + fill_fee(raw, price, quantity, notional, market)
+        need = initial_margin(notional, leverage) + entry_fee(raw, price, quantity, notional, maker, market)
         if need <= held:
             return quantity
         shrunk = whole_lots(int(float(quantity) * (float(held) / float(need))), market)
@@ -128,34 +138,49 @@ def _place_exits(
 
 
 @njit(cache=True, nogil=True)
-def enter(
-    state: Integers, habits: Floats, watch: Integers, totals: Integers, agent: int, candle: int, bar: Integers,
-    offered: int, fraction: int, market: Integers, tiers: Integers, events: Integers, count: int,
+def cancel_entry(
+    state: Integers, habits: Floats, agent: int, candle: int, bar: Integers, phase: int, reason: int,
+    events: Integers, count: int,
 ) -> int:  # fmt: skip
-    """Fill a queued entry at this candle's open with at most `offered`; what is not filled is cancelled."""
-    side = state[agent, at.PENDING_SIDE]
-    requested = state[agent, at.PENDING_REQUESTED]
-    decided = state[agent, at.PENDING_DECIDED]
-    leverage = state[agent, at.PENDING_LEVERAGE]
-    raw = slipped_price(bar[at.IN_OPEN], side, fraction, market)
-    price = clamped(raw, bar[at.IN_LOW], bar[at.IN_HIGH])
-    quantity = _affordable(state[agent, at.HELD], price, raw, offered, side, leverage, market)
-    order = state[agent, at.PENDING_ORDER]
-    held = state[agent, at.HELD]
+    """Drop a queued entry that bought nothing: free its budget, start the cooldown, write why."""
     state[agent, at.HELD] = 0
     state[agent, at.PENDING] = at.NOTHING_PENDING
+    state[agent, at.COOL_UNTIL] = bar[at.IN_MS] + np.int64(habits[agent, at.COOLDOWN_MS])
+    return reject(
+        events, count, candle, phase, state, agent, state[agent, at.PENDING_ORDER], state[agent, at.PENDING_SIDE],
+        state[agent, at.PENDING_DECIDED], state[agent, at.PENDING_REQUESTED], reason, 1,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def enter(
+    state: Integers, habits: Floats, watch: Integers, totals: Integers, agent: int, candle: int, bar: Integers,
+    phase: int, reference: int, raw: int, offered: int, maker: int, market: Integers, tiers: Integers,
+    events: Integers, count: int,
+) -> int:  # fmt: skip
+    """Fill a queued entry at `raw`, moved into the candle, with at most `offered`; what is not filled is cancelled.
+
+    `reference` is the price without slippage; `maker` is 1 for a limit order that rested.
+    """
+    side = state[agent, at.PENDING_SIDE]
+    requested = state[agent, at.PENDING_REQUESTED]
+    leverage = state[agent, at.PENDING_LEVERAGE]
+    price = clamped(raw, bar[at.IN_LOW], bar[at.IN_HIGH])
+    held = state[agent, at.HELD]
+    quantity = _affordable(held, price, raw, offered, side, leverage, maker, market)
     notional = order_value(price, quantity, side, market)
     if quantity < market[rule.MINIMUM_QUANTITY] or notional < market[rule.MINIMUM_NOTIONAL]:
         reason = _REJECT_MARGIN
         if offered < market[rule.MINIMUM_QUANTITY] or offered < requested:
             reason = _REJECT_VOLUME if bar[at.IN_VOLUME] == 0 else _REJECT_PARTICIPATION
-        state[agent, at.COOL_UNTIL] = bar[at.IN_MS] + np.int64(habits[agent, at.COOLDOWN_MS])
-        return reject(
-            events, count, candle, at.PHASE_OPEN, state, agent, order, side, decided, requested, reason, 1
-        )
-    fee = fill_fee(raw, price, quantity, notional, market)
+        return cancel_entry(state, habits, agent, candle, bar, phase, reason, events, count)
+    fee = entry_fee(raw, price, quantity, notional, maker, market)
     initial = initial_margin(notional, leverage)
     assert initial + fee <= held
+    state[agent, at.HELD] = 0
+    state[agent, at.PENDING] = at.NOTHING_PENDING
+    order = state[agent, at.PENDING_ORDER]
+    decided = state[agent, at.PENDING_DECIDED]
     trade = next_id(state, agent, at.TRADES)
     state[agent, at.CASH] -= initial + fee
     state[agent, at.MARGIN] = initial
@@ -172,7 +197,7 @@ def enter(
     state[agent, at.TRADE_GROSS] = 0
     state[agent, at.TRADE_VALUE] = 0
     state[agent, at.TRADE_QUANTITY] = quantity
-    slippage = notional_floor(abs(price - bar[at.IN_OPEN]), quantity, market)
+    slippage = notional_floor(abs(price - reference), quantity, market)
     state[agent, at.TRADE_SLIPPAGE] = slippage
     _place_exits(state, agent, price, market, tiers, bar[at.IN_LOW], bar[at.IN_HIGH], watch)
     if state[agent, at.FUNDED]:
@@ -187,7 +212,7 @@ def enter(
     event = events[count]
     event[at.EVENT_KIND] = at.EVENT_ENTRY
     event[at.EVENT_CANDLE] = candle
-    event[at.EVENT_PHASE] = at.PHASE_OPEN
+    event[at.EVENT_PHASE] = phase
     body = event[at.EVENT_BODY :]
     body[0] = state[agent, at.AGENT]
     body[1] = trade
@@ -209,7 +234,8 @@ def enter(
     body[17] = state[agent, at.TAKE]
     body[18] = limited
     body[19] = slippage
-    body[20] = state[agent, at.FUNDED]
+    body[20] = maker
+    body[21] = state[agent, at.FUNDED]
     return count + 1
 
 

@@ -47,7 +47,7 @@ class Roster:
     def __len__(self) -> int:
         return len(self.agent)
 
-    def take(self, rows: NDArray[Any]) -> Roster:
+    def take(self, rows: NDArray[Any] | slice) -> Roster:
         """The rows selected by an index or mask."""
         return Roster(*(getattr(self, column.name)[rows] for column in fields(self)))
 
@@ -77,13 +77,20 @@ def founders(
     cell = np.argsort(rng.uniform(seed, Stream.HABITAT, 0, np.arange(cells), 0), kind="stable")[agent % cells]
     market, rest = np.divmod(cell, timeframes * len(archetypes))
     timeframe, kind = np.divmod(rest, len(archetypes))
-    nobody = np.full(size, -1, np.int64)
+    no_parent = np.full(size, -1, np.int64)
     genomes[:, genome.INDEX["symbol"]] = market
     genomes[:, genome.INDEX["timeframe"]] = timeframe
     return Roster(
         agent, market, timeframe, archetypes[kind], np.zeros(size, np.int64), np.full(size, born_ms, np.int64),
-        nobody, nobody.copy(), np.full(size, int(Operator.FOUNDER), np.int64), np.ones(size, np.bool_), genomes,
+        no_parent, no_parent.copy(), np.full(size, int(Operator.FOUNDER), np.int64), np.ones(size, np.bool_), genomes,
     )  # fmt: skip
+
+
+def nobody() -> Roster:
+    """A roster without rows."""
+    columns: list[Any] = [np.zeros(0, np.int64) for _ in fields(Roster)]
+    columns[-2:] = [np.zeros(0, np.bool_), np.zeros((0, len(genome.GENES)))]
+    return Roster(*columns)
 
 
 def _newborn_arrays(roster: Roster, timeframes_ms: tuple[int, ...]) -> dict[str, NDArray[Any]]:
@@ -117,10 +124,7 @@ class Population:
     def __init__(self, markets: list[Integers], timeframes_ms: tuple[int, ...]) -> None:
         self.rules = markets
         self.timeframes_ms = timeframes_ms
-        empty = np.zeros(0, np.int64)
-        self.roster = Roster(
-            *([empty] * 9), np.zeros(0, np.bool_), np.zeros((0, len(genome.GENES)))
-        )  # fmt: skip
+        self.roster = nobody()
         self.markets: list[MarketAgents] = [
             self._packed(self.roster, _newborn_arrays(self.roster, timeframes_ms)) for _ in markets
         ]
@@ -160,7 +164,7 @@ class Population:
         """Remove flat agents without money (mask over the roster)."""
         for field in (at.SIDE, at.CASH, at.MARGIN, at.HELD):
             assert not self.column(field)[gone].any(), "an agent leaves flat and empty-handed"
-        self._rebuild(~gone, self.roster.take(np.zeros(0, np.int64)))
+        self._rebuild(~gone, nobody())
 
     def _rebuild(self, kept: NDArray[np.bool_], newborn: Roster) -> None:
         for m, rows in enumerate(self.slices()):
@@ -241,4 +245,3 @@ class Population:
             self.totals[m] = arrays[f"totals.{m}"].copy()
             carried = {name: arrays[f"{name}.{m}"].copy() for name in _CARRIED}
             self.markets[m] = self._packed(self.roster.take(rows), carried)
-

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def targets(total: int, deposited: int, living: NDArray[np.bool_], *, compounding: bool, reserve: int) -> NDArray[np.int64]:
+def targets(
+    total: int, deposited: int, living: NDArray[np.bool_], *, compounding: bool, reserve: int
+) -> NDArray[np.int64]:
     """Target capital per agent.
 
     Args:

@@ -34,7 +34,7 @@ def block_of(times, candles, present=None, rates=None):
 
 
 def gapped_block(seed, frames=2500, markets=2, base_ms=900_000, holes=3, longest=12, first=0):
-    """A block with holes of random places and lengths in every market; frames in which no market is present are gone."""
+    """A block with holes of random places and lengths in every market; frames without any market are gone."""
     rng = np.random.default_rng(seed)
     times = START_MS + (first + np.arange(frames)) * base_ms
     candles = np.stack([random_candles(rng, frames) for _ in range(markets)], axis=1)

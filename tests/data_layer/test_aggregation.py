@@ -54,7 +54,7 @@ def test_nothing_gives_nothing():
 
 
 DIFFERENT = {("4h", 1_679_659_200_000), ("12h", 1_679_659_200_000)}
-"""In the outage of 2023-03-24 the exchange opened these at 28,079.99, although its first 30m candle opened at 28,080."""
+"""In the outage of 2023-03-24 the exchange opened these at 28,079.99; its first 30m candle opened at 28,080."""
 
 
 @pytest.mark.realdata

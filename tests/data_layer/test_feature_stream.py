@@ -1,6 +1,7 @@
 """The feature engine as a stream: cuts, holes, closings, the future, the past, and its state."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def run(block, lengths=LENGTHS, base_ms=MINUTES_15, cuts=()):
     """Outputs of the engine for a block cut at these frames, put together again."""
     engine = FeatureEngine(block.present.shape[1], base_ms, lengths)
     edges = [0, *sorted(cuts), len(block)]
-    parts = [engine.update(block[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [engine.update(block[a:b]) for a, b in itertools.pairwise(edges)]
     return {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
         for field in dataclasses.fields(parts[0])

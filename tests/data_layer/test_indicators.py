@@ -27,14 +27,19 @@ PAIRS = {
     "macd": (lambda c: ours.macd(c["close"])[0], lambda c: talib.MACD(c["close"])[0], 0),
     "macd signal": (lambda c: ours.macd(c["close"])[1], lambda c: talib.MACD(c["close"])[1], 0),
     "macd histogram": (lambda c: ours.macd(c["close"])[2], lambda c: talib.MACD(c["close"])[2], 0),
-    "bollinger upper": (lambda c: ours.bollinger(c["close"])[0], lambda c: talib.BBANDS(c["close"], 20, 2.0, 2.0)[0], 0),
-    "bollinger lower": (lambda c: ours.bollinger(c["close"])[2], lambda c: talib.BBANDS(c["close"], 20, 2.0, 2.0)[2], 0),
+    "bollinger upper": (
+        lambda c: ours.bollinger(c["close"])[0], lambda c: talib.BBANDS(c["close"], 20, 2.0, 2.0)[0], 0,
+    ),
+    "bollinger lower": (
+        lambda c: ours.bollinger(c["close"])[2], lambda c: talib.BBANDS(c["close"], 20, 2.0, 2.0)[2], 0,
+    ),
     "true range": (
         lambda c: ours.ranges(c["high"], c["low"], c["close"]),
         lambda c: talib.TRANGE(c["high"], c["low"], c["close"]), 0,
     ),
     "atr": (
-        lambda c: ours.atr(c["high"], c["low"], c["close"]), lambda c: talib.ATR(c["high"], c["low"], c["close"], 14), 0,
+        lambda c: ours.atr(c["high"], c["low"], c["close"]),
+        lambda c: talib.ATR(c["high"], c["low"], c["close"], 14), 0,
     ),
     "rsi": (lambda c: ours.rsi(c["close"]), lambda c: talib.RSI(c["close"], 14), 0),
     "stochastic k": (
@@ -63,7 +68,9 @@ PAIRS = {
 
 
 def columns(candles):
-    return {name: np.ascontiguousarray(candles[:, i]) for i, name in enumerate(("open", "high", "low", "close", "volume"))}
+    return {
+        name: np.ascontiguousarray(candles[:, i]) for i, name in enumerate(("open", "high", "low", "close", "volume"))
+    }
 
 
 def undecided(name, data):

@@ -1,6 +1,6 @@
 """Names, lengths and grids of timeframes."""
 
-import datetime
+import datetime as dt
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_unknown_lengths_are_refused():
 
 def test_weeks_open_on_monday_and_all_else_on_the_epoch_grid():
     week = milliseconds("1w")
-    monday = datetime.datetime(2023, 11, 13, tzinfo=datetime.UTC)
+    monday = dt.datetime(2023, 11, 13, tzinfo=dt.UTC)
     assert monday.weekday() == 0
     assert (int(monday.timestamp() * 1000) - offset(week)) % week == 0
     assert all(offset(length) == 0 for text, length in TIMEFRAMES.items() if text != "1w")
@@ -42,7 +42,14 @@ def test_weeks_open_on_monday_and_all_else_on_the_epoch_grid():
 
 def test_which_timeframes_divide_which():
     hour = milliseconds("1h")
-    assert [text for text, length in TIMEFRAMES.items() if divides(length, hour)] == ["1m", "3m", "5m", "15m", "30m", "1h"]
+    assert [text for text, length in TIMEFRAMES.items() if divides(length, hour)] == [
+        "1m",
+        "3m",
+        "5m",
+        "15m",
+        "30m",
+        "1h",
+    ]
     assert not divides(milliseconds("3m"), milliseconds("5m"))
     assert divides(milliseconds("12h"), milliseconds("1w"))
     assert not divides(milliseconds("1w"), milliseconds("1d"))

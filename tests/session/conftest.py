@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from trader.core.config import load
-from trader.core.rows import TABLES, Phase
+from trader.core.rows import TABLES, OrderKind, Phase
 from trader.core.types import Block, Instrument, LeverageTier
 from trader.session.engine import Engine
 
@@ -96,13 +98,72 @@ def run_session(config, block, cuts=(), perpetual=True, finish=True):
     )
     engine = Engine(config, instruments, capture)
     edges = [0, *cuts, len(block)]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         if last > first:
             engine.advance(block[first:last])
     if finish:
         engine.finish()
     engine.close()
     return engine, capture
+
+
+TIME_COLUMN = {"candle": "ts", "stamp": "ts"}
+
+
+def rows_until(capture, time_ms):
+    """Every row dated <= T. `end` exits belong to the end of a session, not to the candle they are dated at."""
+    kept = {}
+    for name, spec in TABLES.items():
+        rows = capture.rows(name)
+        if name == "funnel" or len(rows) == 0:
+            continue
+        at = spec.position(TIME_COLUMN.get(name, "time_ms"))
+        if spec.numeric:
+            chosen = rows[:, at] <= time_ms
+            if name == "exit":
+                chosen &= rows[:, spec.position("kind")] != int(OrderKind.END)
+            kept[name] = rows[chosen]
+        else:
+            kept[name] = [row for row in rows if row[at] <= time_ms]
+    return kept
+
+
+def changed_after(block, frame, how, rng):
+    candles, present = block.candles.copy(), block.present.copy()
+    if how == "removed":
+        return block[0 : frame + 1]
+    if how == "larger":
+        candles[frame + 1 :, :, :4] *= 1.5
+    else:
+        order = frame + 1 + rng.permutation(len(candles) - frame - 1)
+        candles[frame + 1 :], present[frame + 1 :] = candles[order], present[order]
+    return replace(block, candles=candles, present=present)
+
+
+def decided_until(capture, time_ms):
+    """Entries decided at or before T, filled or not: an order's row is dated at its fill, one candle later."""
+    decided = set()
+    for name in ("entry", "reject"):
+        spec, rows = TABLES[name], capture.rows(name)
+        columns = [spec.position(c) for c in ("agent", "order_id", "side", "decided_ms", "requested_qty")]
+        early = rows[rows[:, spec.position("decided_ms")] <= time_ms]
+        decided |= {tuple(row) for row in early[:, columns].tolist()}
+    return decided
+
+
+def assert_same_past(base, other, time_ms, decisions=False):
+    if decisions:
+        assert decided_until(base, time_ms) == decided_until(other, time_ms)
+    mine, theirs = rows_until(base, time_ms), rows_until(other, time_ms)
+    for name in sorted(set(mine) | set(theirs)):
+        a, b = mine.get(name, []), theirs.get(name, [])
+        assert len(a) == len(b), name
+        assert len(a) == 0 or np.array_equal(np.asarray(a), np.asarray(b)), name
+
+
+@pytest.fixture(scope="session")
+def look_ahead():
+    return SimpleNamespace(changed_after=changed_after, assert_same_past=assert_same_past)
 
 
 @pytest.fixture(scope="session")

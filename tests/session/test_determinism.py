@@ -56,7 +56,9 @@ def test_any_cutting_gives_the_same_rows(whole, make_block, make_config, run, cu
 
 @settings(max_examples=8, deadline=None)
 @given(at=st.integers(1, 1999))
-def test_a_restored_checkpoint_goes_on_as_if_nothing_had_happened(whole, make_block, make_config, run, capture_class, at):
+def test_a_restored_checkpoint_goes_on_as_if_nothing_had_happened(
+    whole, make_block, make_config, run, capture_class, at
+):
     block, config = make_block(), make_config()
     first, rows = run(config, block[0:at], finish=False)
     arrays, meta = first.state()
@@ -110,7 +112,11 @@ def test_spot_never_goes_short_and_never_borrows(make_block, make_config, run):
 
 def test_sequence_numbers_rise_without_holes(whole):
     event = np.concatenate(
-        [np.asarray(whole.rows(name))[:, 0] for name, spec in TABLES.items() if spec.sequence == "event" and len(whole.rows(name))]
+        [
+            np.asarray(whole.rows(name))[:, 0]
+            for name, spec in TABLES.items()
+            if spec.sequence == "event" and len(whole.rows(name))
+        ]
     )
     assert sorted(event.tolist()) == list(range(1, len(event) + 1))
 

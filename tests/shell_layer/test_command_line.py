@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -33,14 +34,24 @@ def test_no_command_shows_the_help(capsys, monkeypatch):
 
 
 def test_help_comes_within_half_a_second():
-    """The promise is 0.5 s; the best of five is taken, because other tests share the machine."""
-    best = 9.0
+    """Promised is 0.5 s on the clock; other tests share the machine, so half of it is demanded in processor time."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COV")} | {"PYTHONPATH": str(ROOT)}
+    best_wall, best_cpu = 9.0, 9.0
     for _ in range(5):
-        start = time.perf_counter()
-        assert trader("--help", cwd=ROOT).returncode == 0
-        best = min(best, time.perf_counter() - start)
-    print(f"trader --help: {best:.2f} s (promised 0.5)")
-    assert best <= 0.5
+        start, used = time.perf_counter(), children_cpu()
+        done = subprocess.run(
+            [sys.executable, "-m", "trader", "--help"], env=env, cwd=ROOT, capture_output=True, check=True
+        )
+        assert b"Commands" in done.stdout
+        best_wall = min(best_wall, time.perf_counter() - start)
+        best_cpu = min(best_cpu, children_cpu() - used)
+    print(f"trader --help: {best_wall:.2f} s, {best_cpu:.2f} s of processor time (promised 0.5 s)")
+    assert best_cpu <= 0.25
+
+
+def children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_nothing_heavy_is_imported_for_help_or_a_usage_error():

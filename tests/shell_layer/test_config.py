@@ -101,7 +101,6 @@ REFUSED = {
     "exchange.participation=1.5": "--set: exchange.participation: input should be less than or equal to 1, not 1.5",
     "exchange.slippage=nan": "--set: exchange.slippage: input should be a finite number, not nan",
     "exchange.fees=0.1": "--set: exchange.fees: is a table, not 0.1",
-    "exchange.latency_candles=2": "--set: exchange.latency_candles: arrives in version 0.3",
     "exchange.apiKey=abc": "--set: exchange.apiKey: credentials are refused",
     "exchange.options={secret='x'}": "--set: exchange.options.secret: credentials are refused",
     "exchange.urls={public='http://me:pw@host'}": "an address must not carry credentials",

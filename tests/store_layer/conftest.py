@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import contextmanager
 
 import pytest
 import sqlalchemy
@@ -12,8 +13,8 @@ from sqlalchemy.engine import make_url
 SERVER = "TRADER_TEST_POSTGRES"
 
 
-@pytest.fixture
-def postgres_url():
+@contextmanager
+def new_postgres():
     """URL of a new, empty database on the server of TRADER_TEST_POSTGRES; dropped afterwards."""
     server = os.environ.get(SERVER)
     if not server:
@@ -23,15 +24,38 @@ def postgres_url():
     admin = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    yield url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
+    try:
+        yield url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.dispose()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture
+def postgres_url():
+    """A PostgreSQL database for one test."""
+    with new_postgres() as url:
+        yield url
+
+
+KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=KINDS)
 def url(request, tmp_path):
-    """A database of each kind, not yet made."""
+    """A database of each kind for one test, not yet made."""
     if request.param == "sqlite":
-        return str(tmp_path / "runs" / "trader.db")
-    return request.getfixturevalue("postgres_url")
+        yield str(tmp_path / "runs" / "trader.db")
+    else:
+        yield request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def module_url(request, tmp_path_factory):
+    """A database of each kind for a module whose tests only read."""
+    if request.param == "sqlite":
+        yield str(tmp_path_factory.mktemp("module") / "trader.db")
+    else:
+        with new_postgres() as url:
+            yield url

@@ -24,7 +24,12 @@ INSTRUMENTS = (
     Instrument("AAA/USDT", perpetual=True, tiers=(LeverageTier(0, 500_000, 0, 20),)),
     Instrument("BBB/USDT", perpetual=False, price_exponent=4, quantity_exponent=6, tick=5, lot=10),
 )
-NAMES = {"archetype": {0: "trend", 1: "reversion"}, "rule": {0: "equal"}, "stage": {0: "decided", 1: "entered"}, "niche": {0: "AAA/USDT 1h"}}  # fmt: skip
+NAMES = {
+    "archetype": {0: "trend", 1: "reversion"},
+    "rule": {0: "equal"},
+    "stage": {0: "decided", 1: "entered"},
+    "niche": {0: "AAA/USDT 1h"},
+}
 
 
 def header(name: str = "sample") -> RunHeader:

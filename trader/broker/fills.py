@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from trader.broker.market import HALF_SPREAD, IMPACT, LOT, NOTIONAL_DIVISOR, PARTICIPATION, TAKER_FEE, TICK
+from trader.broker.market import HALF_SPREAD, IMPACT, LOT, MAKER_FEE, NOTIONAL_DIVISOR, PARTICIPATION, TAKER_FEE, TICK
 from trader.core.money import FRACTION_SCALE, OVERFLOW, integer_sqrt, mul_div_ceil, mul_div_floor
 
 _ROOT_SCALE = 1_000_000
@@ -91,6 +91,12 @@ def order_value(price: int, quantity: int, side: int, market: NDArray[np.int64])
 def taker_fee(notional: int, market: NDArray[np.int64]) -> int:
     """Taker fee of a fill, rounded up."""
     return mul_div_ceil(notional, market[TAKER_FEE], FRACTION_SCALE)
+
+
+@njit(cache=True, nogil=True)
+def maker_fee(notional: int, market: NDArray[np.int64]) -> int:
+    """Maker fee of a limit order that rested, rounded up."""
+    return mul_div_ceil(notional, market[MAKER_FEE], FRACTION_SCALE)
 
 
 @njit(cache=True, nogil=True)

@@ -24,15 +24,18 @@ from trader.core.types import Instrument, UserError
     LOT,
     MINIMUM_QUANTITY,
     MINIMUM_NOTIONAL,
-    TAKER_FEE,  # this and the next four: parts per 1e8
+    TAKER_FEE,  # this and the next five: parts per 1e8
+    MAKER_FEE,
     PARTICIPATION,
     HALF_SPREAD,
     IMPACT,  # at demand = volume; grows with the square root of demand over volume
     LIQUIDATION_FEE,
     PATH,
+    PATH_SEED,
     PERPETUAL,
+    LATENCY_MS,
     MARKET_FIELDS,
-) = range(15)
+) = range(18)
 
 TIER_FLOOR, TIER_RATE, TIER_AMOUNT, TIER_LEVERAGE = range(4)
 
@@ -45,6 +48,7 @@ class Path(IntEnum):
 
     COLOUR = 0
     PESSIMISTIC = 1
+    RANDOM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class ExchangeRules:
     impact: float = 0.01
     liquidation_fee: float = DEFAULT_LIQUIDATION_FEE
     path: Path = Path.COLOUR
+    path_seed: int = 0
+    latency_ms: int = 0
 
 
 def market_vector(instrument: Instrument, rules: ExchangeRules) -> NDArray[np.int64]:
@@ -82,7 +88,10 @@ def market_vector(instrument: Instrument, rules: ExchangeRules) -> NDArray[np.in
     vector[HALF_SPREAD] = to_fraction(rules.half_spread)
     vector[IMPACT] = to_fraction(rules.impact)
     vector[LIQUIDATION_FEE] = to_fraction(rules.liquidation_fee)
+    vector[MAKER_FEE] = instrument.maker_fee
     vector[PATH] = int(rules.path)
+    vector[PATH_SEED] = rules.path_seed
+    vector[LATENCY_MS] = rules.latency_ms
     vector[PERPETUAL] = int(instrument.perpetual)
     assert vector[NOTIONAL_DIVISOR] < DIVISOR_LIMIT
     return vector

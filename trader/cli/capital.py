@@ -2,27 +2,27 @@
 
 The median agent has the genome in the middle of every range and decides at its own confidence threshold. From a grant G
 it puts G × size × (1 − s + s × c) at risk (c: confidence, s: how far size follows it) with a leverage between 1 and its
-cap, likewise by confidence; margin and taker fee of the order must fit into that (`agents.decisions`). A grant is the
-capital less the reserve, divided by the number of agents. Solved for the capital:
-
-    notional = max(minimum_notional, max(minimum_quantity, lot) × price)
-    capital  = notional × (1 / leverage + fee) / (size × (1 − s + s × c)) × agents / (1 − reserve)
+cap, likewise by confidence. A grant is the capital less the reserve, divided by the number of agents. The quantity
+comes from the sizing that sessions use (`agents.decisions.order_quantity`), and the capital is found by bisection, so
+the figure cannot drift away from what agents do.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from trader.core.config_values import LARGEST_CAPITAL
 from trader.core.errors import UserError
 
 if TYPE_CHECKING:
+    from trader.broker.market import ExchangeRules
     from trader.core.config import Config
     from trader.core.types import Instrument
 
-UNIT = 10**8
-"""Fees and minimum notionals come in parts of 1e-8."""
+UNIT: Final = 10**8
+"""Amounts are counted in 1e-8 of the currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,40 @@ def median_agent() -> MedianAgent:
     return MedianAgent(stake, max(leverage, 1.0))
 
 
-def smallest_capital(instrument: Instrument, price: float, agents: int, reserve: float, median: MedianAgent) -> float:
+def smallest_capital(
+    instrument: Instrument, price: float, agents: int, reserve: float, median: MedianAgent, rules: ExchangeRules
+) -> float:
     """Capital in the quote currency at which the median of `agents` agents can order the minimum at `price`.
 
     Raises:
-        UserError: everything is held back as reserve.
+        UserError: everything is held back as reserve, or no capital that can be counted is enough.
     """
+    from agents.decisions import order_quantity, tier_leverage
+    from trader.broker import market as rule
+    from trader.broker.fills import notional_floor
+
     if reserve >= 1:
         raise UserError("pool.reserve: 1 leaves nothing to trade with")
-    quantity = max(instrument.minimum_quantity, instrument.lot) / 10**instrument.quantity_exponent
-    notional = max(instrument.minimum_notional / UNIT, quantity * price)
-    leverage = median.leverage if instrument.perpetual else 1.0
-    cash = notional * (1 / leverage + instrument.taker_fee / UNIT) / median.stake
-    return cash * agents / (1 - reserve)
+    market = rule.market_vector(instrument, rules)
+    tiers = rule.tier_table(instrument)
+    leverage = int(median.leverage * 100) if instrument.perpetual else 100
+    units = max(round(price * 10**instrument.price_exponent), 1)
+
+    def can_order(capital: int) -> bool:
+        budget = int(capital * (1 - reserve) / agents * median.stake)
+        quantity = order_quantity(budget, tier_leverage(leverage, budget * leverage // 100, tiers), units, market)
+        enough = quantity >= market[rule.MINIMUM_QUANTITY]
+        return bool(enough and notional_floor(units, quantity, market) >= market[rule.MINIMUM_NOTIONAL])
+
+    low, high = 0, 1
+    while not can_order(high):
+        low, high = high, high * 2
+        if high > LARGEST_CAPITAL * UNIT:
+            raise UserError(f"{instrument.symbol}: no capital is enough for its minimum at a price of {price:g}")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if can_order(middle) else (middle, high)
+    return high / UNIT
 
 
 def capital_report(config: Config) -> list[CapitalLine]:
@@ -87,7 +108,10 @@ def capital_report(config: Config) -> list[CapitalLine]:
 
 
 def _line(config: Config, instrument: Instrument, price: float, median: MedianAgent) -> CapitalLine:
-    smallest = smallest_capital(instrument, price, config.population.size, config.pool.reserve, median)
+    from trader.broker.market import ExchangeRules
+
+    rules = ExchangeRules(half_spread=config.exchange.slippage)
+    smallest = smallest_capital(instrument, price, config.population.size, config.pool.reserve, median, rules)
     detail = f"at a price of {price:g}, {config.population.size} agents; minimum from: {instrument.source}"
     warning = ""
     if config.pool.capital < smallest:

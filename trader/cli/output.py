@@ -57,7 +57,9 @@ def write_objects(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> N
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    if isinstance(value, (float, Decimal)):
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float):
         return f"{value:.10g}" if abs(value) < 1e6 else f"{value:.2f}"
     return " ".join(str(value).split())
 

@@ -173,12 +173,12 @@ class ExchangeConfig(Section):
         None, description="JSON file of leverage tiers; default: one tier, 0.5 % maintenance, 20x"
     )
     funding: Flag = Field(True, description="charge funding at the stamps of the feed (swap only)")
-    path: Literal["colour"] = Field(
-        "colour", description="order of high and low inside a candle: a falling candle goes high first"
+    path: Literal["colour", "pessimistic", "random"] = Field(
+        "colour",
+        description="order of high and low inside a candle: `colour` (a falling candle goes high first), "
+        "`pessimistic` (what hurts comes first), `random` (drawn with the measured probability)",
     )
-    latency_candles: Annotated[Amount, later(0, "0.3")] = Field(
-        0, description="further candles between a decision and its fill"
-    )
+    latency_candles: Amount = Field(0, description="further candles between a decision and its fill")
     urls: Annotated[dict[Text, WebAddress], later({}, "0.8")] = Field(
         {}, description="replace public addresses of the exchange library, by dotted path"
     )

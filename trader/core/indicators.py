@@ -96,40 +96,34 @@ def weighted_sum(weights: Floats, window: Floats, lanes: Floats) -> float:
 
 @njit(cache=True, nogil=True)
 def mean(window: Floats) -> float:
-    """Arithmetic mean. Eight partial sums: their additions do not wait for each other."""
+    """Arithmetic mean. The sums of the four quarters do not wait for each other."""
     n = len(window)
-    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(0, n - 7, 8):
+    q = n // 4
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(q):
         a += window[i]
-        b += window[i + 1]
-        c += window[i + 2]
-        d += window[i + 3]
-        e += window[i + 4]
-        f += window[i + 5]
-        g += window[i + 6]
-        h += window[i + 7]
-    for i in range(n - n % 8, n):
+        b += window[q + i]
+        c += window[2 * q + i]
+        d += window[3 * q + i]
+    for i in range(4 * q, n):
         a += window[i]
-    return (((a + b) + (c + d)) + ((e + f) + (g + h))) / n
+    return ((a + b) + (c + d)) / n
 
 
 @njit(cache=True, nogil=True)
 def deviation(window: Floats, centre: float) -> float:
     """Population standard deviation around a given mean (TA-Lib's STDDEV divides by n)."""
     n = len(window)
-    a, b, c, d, e, f, g, h = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(0, n - 7, 8):
+    q = n // 4
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(q):
         a += (window[i] - centre) ** 2
-        b += (window[i + 1] - centre) ** 2
-        c += (window[i + 2] - centre) ** 2
-        d += (window[i + 3] - centre) ** 2
-        e += (window[i + 4] - centre) ** 2
-        f += (window[i + 5] - centre) ** 2
-        g += (window[i + 6] - centre) ** 2
-        h += (window[i + 7] - centre) ** 2
-    for i in range(n - n % 8, n):
+        b += (window[q + i] - centre) ** 2
+        c += (window[2 * q + i] - centre) ** 2
+        d += (window[3 * q + i] - centre) ** 2
+    for i in range(4 * q, n):
         a += (window[i] - centre) ** 2
-    return math.sqrt((((a + b) + (c + d)) + ((e + f) + (g + h))) / n)
+    return math.sqrt(((a + b) + (c + d)) / n)
 
 
 @njit(cache=True, nogil=True)
@@ -160,12 +154,13 @@ def slope(window: Floats) -> float:
     n = len(window)
     centre = 0.5 * (n - 1)
     # value i and its mirror image have opposite weights
+    half = n // 2
+    quarter = half // 2
     a, b = 0.0, 0.0
-    for i in range(0, n // 2 - 1, 2):
+    for i in range(quarter):
         a += (centre - i) * (window[n - 1 - i] - window[i])
-        b += (centre - i - 1.0) * (window[n - 2 - i] - window[i + 1])
-    if n // 2 % 2 == 1:
-        i = n // 2 - 1
+        b += (centre - quarter - i) * (window[n - 1 - quarter - i] - window[quarter + i])
+    for i in range(2 * quarter, half):
         a += (centre - i) * (window[n - 1 - i] - window[i])
     return (a + b) / (n * (n * n - 1.0) / 12.0)
 

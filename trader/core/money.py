@@ -44,7 +44,7 @@ def mul_div_floor(a: int, b: int, d: int) -> int:
     # wrapping multiplication is wanted: the true remainder fits although the products do not
     remainder = np.int64(a) * np.int64(b) - quotient * np.int64(d)
     step = remainder // np.int64(d)
-    return quotient + step
+    return quotient + step  # type: ignore[return-value]  # compiled: an int64
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -56,7 +56,7 @@ def mul_div_ceil(a: int, b: int, d: int) -> int:
     quotient = np.int64(estimate)
     remainder = np.int64(a) * np.int64(b) - quotient * np.int64(d)
     step = -((-remainder) // np.int64(d))
-    return quotient + step
+    return quotient + step  # type: ignore[return-value]  # compiled: an int64
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -67,7 +67,7 @@ def integer_sqrt(value: int) -> int:
         root -= 1
     while (root + 1) * (root + 1) <= value:
         root += 1
-    return root
+    return root  # type: ignore[return-value]  # compiled: an int64
 
 
 def to_amount(value: float) -> int:

@@ -103,6 +103,7 @@ class Reject(IntEnum):
     NO_VOLUME = 5
     MARGIN = 6
     RISK = 7
+    UNFILLED = 8
 
 
 class Regime(IntEnum):
@@ -222,11 +223,12 @@ ENTRY: Final = TableSpec(
     "entry",
     _columns(
         "seq time_ms market agent trade order_id fill side archetype timeframe leverage requested_qty qty price fee"
-        " margin decided_ms confidence regime stop take limited_by slippage funded phase!"
+        " margin decided_ms confidence regime stop take limited_by slippage maker funded phase!"
     ),
     EVENT,
 )
-"""One row per filled entry. leverage in 1/100, confidence in 1/100 of a percent, timeframe in ms, margin includes fee."""
+"""One row per filled entry. leverage in 1/100, confidence in 1/100 of a percent, timeframe in ms, margin includes fee,
+maker 1 for a limit order that rested."""
 
 EXIT: Final = TableSpec(
     "exit",
@@ -274,16 +276,12 @@ TRANSFER: Final = TableSpec("transfer", _columns("seq time_ms debit credit amoun
 
 BIRTH: Final = TableSpec(
     "birth",
-    _columns(
-        "seq time_ms agent parent_a parent_b operator archetype market timeframe generation frozen genes:text"
-    ),
+    _columns("seq time_ms agent parent_a parent_b operator archetype market timeframe generation frozen genes:text"),
     "birth",
 )
 """One row per agent, when it is born; genes is canonical JSON, name to value; parents -1 if none."""
 
-DEATH: Final = TableSpec(
-    "death", _columns("seq time_ms agent cause generation fitness:float trades pnl"), "death"
-)
+DEATH: Final = TableSpec("death", _columns("seq time_ms agent cause generation fitness:float trades pnl"), "death")
 """One row per agent that died, with its record at death."""
 
 FITNESS: Final = TableSpec(

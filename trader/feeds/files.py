@@ -109,7 +109,10 @@ def _read_csv(path: Path, wanted: tuple[str, ...]) -> Any:
     import pyarrow as pa
 
     types = dict.fromkeys(("ts", *wanted), pa.string())
-    return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=types, include_columns=["ts", *wanted]))
+    options = csv.ConvertOptions(
+        column_types=types, include_columns=["ts", *wanted], null_values=[""], strings_can_be_null=True
+    )
+    return csv.read_csv(path, convert_options=options)
 
 
 def _require_columns(path: Path, names: list[str], wanted: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,7 +82,12 @@ def read_tiers(path: Path) -> dict[str, tuple[LeverageTier, ...]]:
         raise UserError(f"exchange.tiers: {path}: cannot be read as JSON: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"exchange.tiers: {path}: must be an object of symbols")
-    return {symbol.partition(":")[0]: _tiers(path, symbol, rows) for symbol, rows in data.items()}
+    # BASE/QUOTE:QUOTE-YYMMDD is a dated future: another contract with the same BASE/QUOTE
+    return {
+        symbol.partition(":")[0]: _tiers(path, symbol, rows)
+        for symbol, rows in data.items()
+        if "-" not in symbol.partition(":")[2]
+    }
 
 
 def _tiers(path: Path, symbol: str, rows: Any) -> tuple[LeverageTier, ...]:
@@ -112,5 +117,5 @@ def _tiers(path: Path, symbol: str, rows: Any) -> tuple[LeverageTier, ...]:
 
 
 def _units(value: Any) -> int:
-    """A JSON number in 1e-8."""
-    return int((Decimal(value) * SCALE).to_integral_value(ROUND_CEILING))
+    """A JSON number in 1e-8, to the nearest: files of floats say 0.06650000000000001."""
+    return int((Decimal(value) * SCALE).to_integral_value(ROUND_HALF_EVEN))

@@ -93,8 +93,8 @@ class SyntheticFeed:
         plain = instruments_for(self.symbols, self._terms)
         self.instruments: tuple[Instrument, ...] = tuple(
             replace(
-                instrument, price_exponent=coin.decimals, quantity_exponent=coin.lots, minimum_quantity=1,
-                minimum_notional=MINIMUM_NOTIONAL, source="synthetic",
+                instrument, tick=10 ** (8 - coin.decimals), lot=10 ** (8 - coin.lots),
+                minimum_quantity=10 ** (8 - coin.lots), minimum_notional=MINIMUM_NOTIONAL, source="synthetic",
             )
             for instrument, coin in zip(plain, self._coins, strict=True)
         )  # fmt: skip

@@ -165,7 +165,7 @@ def generate(
         # a candle longer than eight hours carries several stamps
         stamps = max(base_ms // FUNDING_MS, 1) if time_ms % FUNDING_MS == 0 else 0
         for m in range(candles.shape[1]):
-            premium = 0.01 * (state[m, PRICE] / state[m, AVERAGE] - 1.0)
+            premium = 0.004 * (state[m, PRICE] / state[m, AVERAGE] - 1.0)
             rate = math.floor(min(max(0.0001 + premium, -0.003), 0.003) * 1e8 + 0.5) / 1e8
             rates[t, m] = rate * stamps if stamps else np.nan
             _market_frame(seed, frame, m, time_ms, hours, regime[0], common, params[m], state[m], candles[t, m])

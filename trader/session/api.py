@@ -23,7 +23,7 @@ from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
 from trader.session.compiling import compile_kernels
-from trader.session.engine import Engine
+from trader.session.engine import Engine, archetypes_of, market_vectors
 from trader.session.feeds import make_feed
 from trader.session.grants import RULES
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "StopFlag", "Summary", "Verification", "resume_session", "run_session", "verify_run"]
 
-BLOCK_FRAMES: Final = 1024
+BLOCK_FRAMES: Final = 512
 """Frames read and committed at once in a replay; a longer block saves nothing (docs/benchmarks.md)."""
 
 Report = Callable[[Progress], None] | None
@@ -69,6 +69,8 @@ def run_session(
         config = config.model_copy(update={"feed": config.feed.model_copy(update={"data": tuple(data)})})
     feed = make_feed(config)
     try:
+        archetypes_of(config)
+        market_vectors(config, feed.instruments)
         store = open_store(url, create=True)
         try:
             run = store.create_run(_header(config, feed))
@@ -77,7 +79,9 @@ def run_session(
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             with store.locked(run):
-                session = _Session(config, feed.instruments, store, row, store.writer(run), stop or StopFlag(), progress)
+                session = _Session(
+                    config, feed.instruments, store, row, store.writer(run), stop or StopFlag(), progress
+                )
                 return session.drive(feed)
         finally:
             store.close()
@@ -103,9 +107,7 @@ def resume_session(run: str | int, *, url: str, progress: Report = None, stop: S
             feed = make_feed(config)
             try:
                 writer = store.writer(row.run, compare_until=store.committed(row.run))
-                session = _Session(
-                    config, store.instruments(row.run), store, row, writer, stop or StopFlag(), progress
-                )
+                session = _Session(config, store.instruments(row.run), store, row, writer, stop or StopFlag(), progress)
                 check_same_data(feed, row, store.instruments(row.run))
                 session.recover()
                 store.update_run(row.run, status="running")
@@ -282,7 +284,9 @@ def _header(config: Config, feed: Feed) -> RunHeader:
         config=canonical_json(config),
         config_hash=config_hash(config),
         code_version=__version__,
-        platform=json.dumps({"python": machine.python_version(), "machine": machine.machine(), "system": machine.system()}),
+        platform=json.dumps(
+            {"python": machine.python_version(), "machine": machine.machine(), "system": machine.system()}
+        ),
         started_utc=started,
         base_ms=milliseconds(config.feed.base_timeframe),
         equity_start=to_amount(config.pool.capital),

@@ -52,7 +52,9 @@ class Sink(Protocol):
 class Books:
     """Population, ledger and row counters of one session."""
 
-    def __init__(self, population: Population, sink: Sink, symbols: tuple[str, ...], timeframes: tuple[str, ...]) -> None:
+    def __init__(
+        self, population: Population, sink: Sink, symbols: tuple[str, ...], timeframes: tuple[str, ...]
+    ) -> None:
         self.population = population
         self.ledger = Ledger()
         self.symbols = symbols
@@ -171,7 +173,9 @@ class Books:
         for field, account in ((at.CASH, AGENTS_CASH), (at.MARGIN, AGENTS_MARGIN)):
             values = self.population.column(field) * self.population.column(at.FUNDED)
             if int(values.sum()) != self.ledger.balance(account):
-                raise ImbalanceError(f"{account}: agents have {values.sum()}, the ledger {self.ledger.balance(account)}")
+                raise ImbalanceError(
+                    f"{account}: agents have {values.sum()}, the ledger {self.ledger.balance(account)}"
+                )
             if (values < 0).any():
                 raise ImbalanceError(f"{account}: an agent's balance is negative")
 
@@ -197,7 +201,9 @@ class Books:
     def retire(self, culled: NDArray[np.bool_], fitness: NDArray[np.float64], cause: Cause, time_ms: int) -> None:
         """Stop agents (mask over the roster); they die, with this fitness and cause, once they are flat (`reap`)."""
         agents = self.population.roster.agent[culled].tolist()
-        self.departing |= {agent: (value, int(cause)) for agent, value in zip(agents, fitness[culled].tolist(), strict=True)}
+        self.departing |= {
+            agent: (value, int(cause)) for agent, value in zip(agents, fitness[culled].tolist(), strict=True)
+        }
         self.population.retire(culled, int(OrderKind.CULL), time_ms)
 
     def reap(self, epoch: int, time_ms: int, rule: int) -> None:

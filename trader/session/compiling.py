@@ -42,7 +42,7 @@ def compile_kernels() -> None:
     order_value(1, 1, 1, market)
     close_all(
         agents.state, agents.habits, agents.triggers, agents.watch, totals, np.ones(at.IN_FIELDS, np.int64), market,
-        tier_table(instrument), np.zeros((len(agents), at.EVENT_FIELDS), np.int64),
+        np.zeros((len(agents), at.EVENT_FIELDS), np.int64),
     )  # fmt: skip
     population.retire(np.ones(len(archetypes), np.bool_), 7, 0)
 

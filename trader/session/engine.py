@@ -19,9 +19,11 @@ from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
+from trader.core import rng
 from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
 from trader.core.money import to_amount
+from trader.core.rng import Stream
 from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
@@ -69,13 +71,7 @@ class Engine:
     def __init__(self, config: Config, instruments: tuple[Instrument, ...], sink: Sink) -> None:
         base_ms = milliseconds(config.feed.base_timeframe)
         timeframes_ms = tuple(milliseconds(name) for name in config.feed.timeframes)
-        rules = ExchangeRules(
-            participation=config.exchange.participation,
-            half_spread=config.exchange.slippage,
-            impact=config.exchange.impact,
-            path=Path[config.exchange.path.upper()],
-        )
-        vectors = [market_vector(instrument, rules) for instrument in instruments]
+        vectors = market_vectors(config, instruments)
         self.config = config
         self.instruments = instruments
         self.archetypes = archetypes_of(config)
@@ -201,7 +197,7 @@ class Engine:
             bar[at.IN_OPEN] = bar[at.IN_HIGH] = bar[at.IN_LOW] = bar[at.IN_CLOSE]
             count = close_all(
                 market.state, market.habits, market.triggers, market.watch, population.totals[m], bar,
-                population.rules[m], self._tiers[m], events,
+                population.rules[m], events,
             )  # fmt: skip
             results.append(MarketResult(events[:count], np.zeros((0, at.OUT_FIELDS), np.int64)))
             times.append(self.counts.last_ms)
@@ -277,6 +273,29 @@ class Engine:
         """End the worker threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+def market_vectors(config: Config, instruments: tuple[Instrument, ...]) -> list[NDArray[np.int64]]:
+    """The rules of every market.
+
+    Raises:
+        UserError: an instrument that cannot be counted in 64-bit integers.
+    """
+    exchange = config.exchange
+    return [
+        market_vector(
+            instrument,
+            ExchangeRules(
+                participation=exchange.participation,
+                half_spread=exchange.slippage,
+                impact=exchange.impact,
+                path=Path[exchange.path.upper()],
+                path_seed=int(rng.hash_bits(config.session.seed, Stream.PATH, 0, m, 0)) >> 2,
+                latency_ms=exchange.latency_candles * milliseconds(config.feed.base_timeframe),
+            ),
+        )
+        for m, instrument in enumerate(instruments)
+    ]
 
 
 def archetypes_of(config: Config) -> tuple[str, ...]:

@@ -39,9 +39,7 @@ def write_events(books: Books, block: Block, results: list[MarketResult]) -> dic
         return {}
     events = np.concatenate([result.events for result in results])
     market = np.repeat(np.arange(len(results)), counts)
-    order = np.lexsort(
-        (events[:, at.EVENT_BODY], events[:, at.EVENT_PHASE], market, events[:, at.EVENT_CANDLE])
-    )
+    order = np.lexsort((events[:, at.EVENT_BODY], events[:, at.EVENT_PHASE], market, events[:, at.EVENT_CANDLE]))
     events, market = events[order], market[order]
     sequence = books.sequence("entry", len(events))
     written = {}
@@ -79,7 +77,15 @@ def write_candles(books: Books, block: Block, frames: NDArray[np.int64]) -> int:
     candles = block.candles[t, m]
     books.emit(
         "candle",
-        (frames[t], m, block.times[t], *(float_bits(candles[:, c]) for c in range(5)), block.received[t, m], 0, block.phase[t]),
+        (
+            frames[t],
+            m,
+            block.times[t],
+            *(float_bits(candles[:, c]) for c in range(5)),
+            block.received[t, m],
+            0,
+            block.phase[t],
+        ),
         len(t),
     )
     t_stamp, m_stamp = np.nonzero(np.isfinite(block.stamp_rate))

@@ -70,9 +70,7 @@ class GrantLevel:
         living = books.population.roster.living
         capital = books.capital()
         before = self._deviation(capital, goal, living)
-        steps = plan(
-            np.where(living, goal, capital), capital, books.free(), books.ledger.balance(POOL_CASH), BAND
-        )
+        steps = plan(np.where(living, goal, capital), capital, books.free(), books.ledger.balance(POOL_CASH), BAND)
         amounts = books.allocate(steps, goal, frame, time_ms, RULE_EQUAL)
         after = self._deviation(capital + amounts, goal, living)
         detail = {

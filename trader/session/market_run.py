@@ -60,7 +60,13 @@ class MarketRunner:
     """Runs one market's agents; keeps the scratch arrays between blocks."""
 
     def __init__(
-        self, m: int, market: NDArray[np.int64], tiers: NDArray[np.int64], archetypes: tuple[Archetype, ...], *, funding: bool
+        self,
+        m: int,
+        market: NDArray[np.int64],
+        tiers: NDArray[np.int64],
+        archetypes: tuple[Archetype, ...],
+        *,
+        funding: bool,
     ) -> None:
         self._m = m
         self._market = market
@@ -70,7 +76,9 @@ class MarketRunner:
         self._events = np.zeros((0, at.EVENT_FIELDS), np.int64)
         self._scores = np.zeros((0, 0), np.float32)
 
-    def run(self, block: Block, features: FeatureBlock, agents: MarketAgents, totals: NDArray[np.int64]) -> MarketResult:
+    def run(
+        self, block: Block, features: FeatureBlock, agents: MarketAgents, totals: NDArray[np.int64]
+    ) -> MarketResult:
         """Advance the market's agents over the block, in place."""
         m = self._m
         frames, n = len(block), len(agents)
@@ -81,9 +89,7 @@ class MarketRunner:
         regime = np.ascontiguousarray(features.regime[:, m])
         self._make_room(frames, n)
         scores = self._scores[:frames]
-        score_block(
-            agents, self._archetypes, features.features[:, m], closed, features.valid[:, m], regime, scores
-        )
+        score_block(agents, self._archetypes, features.features[:, m], closed, features.valid[:, m], regime, scores)
         out = np.zeros((frames, at.OUT_FIELDS), np.int64)
         parts = []
         first = 0

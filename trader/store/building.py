@@ -8,6 +8,7 @@ comes from the view.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -25,67 +26,72 @@ class Condition(NamedTuple):
     value: int | str
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Order of a listing: by the column `sort` if there is one, then in time."""
+
+    sort: str | None
+    sort_down: bool
+    newest_first: bool
+
+    def terms(self, column: str, *keys: str) -> str:
+        """ORDER BY terms; `column` stands for the sorted column, `keys` for time."""
+        first = [f"{column} {'DESC' if self.sort_down else 'ASC'} NULLS LAST"] if self.sort is not None else []
+        return ", ".join([*first, *(f"{key} {'DESC' if self.newest_first else 'ASC'}" for key in keys)])
+
+
 def build(
-    view: View, run: int, conditions: Sequence[Condition] = (), *, sort: str | None, limit: int, descending: bool
+    view: View, run: int, conditions: Sequence[Condition] = (), *, sort: str | None, limit: int, newest_first: bool
 ) -> tuple[str, list[Any]]:
-    """SQL text (placeholders `?`) and values of a listing of a view.
+    """SQL text (placeholders `?`) and values of a listing of a view; limit 0 is none; sort `-column` is downwards.
 
     Raises:
         UserError: `sort` is no column of the view.
     """
-    place = _sort_column(view, sort)
-    pieces, values = [], []
-    for part in view.parts:
-        direction = "DESC" if descending else "ASC"
-        order = f"{part.key} {direction}"
-        if place is not None and sort is not None:
-            order = f"{part.columns[place].expression} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, {order}"
-        text, bound = _part(part, run, conditions, order, limit, by_key=place is None)
-        pieces.append(text)
-        values += bound
+    name = None if sort is None else sort.removeprefix("-")
+    if name is not None and name not in view.names:
+        raise UserError(f"--sort: no such column; there are {', '.join(view.names)}")
+    order = _Order(name, sort is not None and sort.startswith("-"), newest_first)
+    pieces = [_part(part, run, conditions, order, limit) for part in view.parts]
+    values = [value for _, bound in pieces for value in bound]
     if len(pieces) == 1:
-        return pieces[0], values
-    names = ", ".join(f'"{name}"' for name in view.names)
-    union = "\nUNION ALL\n".join(f"SELECT * FROM ({piece}) AS part_{number}" for number, piece in enumerate(pieces))
-    order = f"_key {'DESC' if descending else 'ASC'}" + (', "seq"' if "seq" in view.names else "")
-    if place is not None and sort is not None:
-        order = f'"{view.names[place]}" {"DESC" if sort.startswith("-") else "ASC"} NULLS LAST, {order}'
-    text = f"SELECT {names} FROM ({union}) AS everything ORDER BY {order}"  # noqa: S608 - our names
-    return text + (f" LIMIT {limit}" if limit else ""), values
+        return pieces[0][0], values
+    names = ", ".join(f'"{column}"' for column in view.names)
+    wrapped = [f"SELECT * FROM ({text}) AS part_{number}" for number, (text, _) in enumerate(pieces)]  # noqa: S608
+    union = "\nUNION ALL\n".join(wrapped)
+    terms = order.terms(f'"{name}"', "_key", *(['"seq"'] if "seq" in view.names else []))
+    return f"SELECT {names} FROM ({union}) AS everything ORDER BY {terms}{_limited(limit)}", values  # noqa: S608
 
 
-def _part(
-    part: Part, run: int, conditions: Sequence[Condition], order: str, limit: int, *, by_key: bool
-) -> tuple[str, list[Any]]:
+def _part(part: Part, run: int, conditions: Sequence[Condition], order: _Order, limit: int) -> tuple[str, list[Any]]:
     """One part of a listing with its conditions, order and limit."""
-    texts, values = [f"{part.run} = ?"], [run]
+    texts: list[str] = [f"{part.run} = ?"]
+    values: list[Any] = [run]
     for condition in conditions:
         expression = condition.target.strip("{}") if "{" in condition.target else _expression(part, condition.target)
         if condition.operator == "IN":
             texts.append(f"{expression} IN {condition.value}")
         else:
             texts.append(f"{expression} {condition.operator} ?")
-            values.append(condition.value)  # type: ignore[arg-type]
-    if limit and not by_key:
+            values.append(condition.value)
+    if limit and order.sort is not None:
         where = " AND ".join(f"({text})" for text in [*texts, part.where] if text)
-        keys = f"SELECT {part.key} FROM {part.source} WHERE {where} ORDER BY {order} LIMIT {limit}"  # noqa: S608
+        sorted_by = f"{part.key} AS _key, {_expression(part, order.sort)} AS _sort"
+        keys = f"SELECT {sorted_by} FROM {part.source} WHERE {where}"  # noqa: S608 - our names
+        keys = f"SELECT _key FROM ({keys}) AS sorted ORDER BY {order.terms('_sort', '_key')}{_limited(limit)}"  # noqa: S608
         texts = [f"{part.run} = ?", f"{part.key} IN ({keys})"]
         values = [run, *values]
-    text = f"{select(part, extra=(f'{part.key} AS _key',), conditions=texts)}\nORDER BY {order}"
-    return text + (f" LIMIT {limit}" if limit else ""), list(values)
+    text = select(part, extra=(f"{part.key} AS _key",), conditions=texts)
+    quoted = f'"{order.sort}"'
+    return f"{text}\nORDER BY {order.terms(quoted, part.key)}{_limited(limit)}", values
+
+
+def _limited(limit: int) -> str:
+    return f" LIMIT {int(limit)}" if limit else ""
 
 
 def _expression(part: Part, name: str) -> str:
     return next(column.expression for column in part.columns if column.name == name)
-
-
-def _sort_column(view: View, sort: str | None) -> int | None:
-    if sort is None:
-        return None
-    name = sort.removeprefix("-")
-    if name not in view.names:
-        raise UserError(f"--sort: no column {name}; there are {', '.join(view.names)}")
-    return view.names.index(name)
 
 
 def fetch(

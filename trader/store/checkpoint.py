@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +146,7 @@ def load_newest(folder: Path, *, until: int | None = None) -> Checkpoint | None:
             continue
         try:
             arrays, meta = _read(folder / f"frame-{frame}", frame)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             damaged.append(f"frame-{frame}: {error}")
             continue
         return Checkpoint(frame, arrays, meta, tuple(damaged))

@@ -108,8 +108,11 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A read transaction: everything read inside the block is one state of the database."""
-        with self.guarded(), self.connect() as connection, connection.begin():
-            yield connection
+        with self.guarded(), self.connect() as connection:
+            if self.dialect == POSTGRESQL:  # its default would show each statement another state
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def guarded(self) -> Iterator[None]:

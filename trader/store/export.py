@@ -38,7 +38,7 @@ def export_views(store: AnyStore, run: int, out: Path, form: str = "csv") -> lis
     try:
         out.mkdir(parents=True, exist_ok=True)
         for view in all_views(store.database.dialect).values():
-            text, values = build(view, run, sort=None, limit=0, descending=False)
+            text, values = build(view, run, sort=None, limit=0, newest_first=False)
             path = out / f"{view.name}.{form}"
             temporary = out / f".{path.name}.tmp"
             with store.database.reading() as connection:

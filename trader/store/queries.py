@@ -59,7 +59,7 @@ def listing(
         return _runs(store, limit, sort)
     found = LISTINGS.get(name)
     if found is None:
-        raise UserError(f"listing {name}: unknown; there are runs, {', '.join(LISTINGS)}")
+        raise UserError(f"listing {name!r}: unknown; there are runs, {', '.join(LISTINGS)}")
     assert run is not None, "every listing but `runs` is of one run"
     view = all_views(store.database.dialect)[found.view]
     conditions = _conditions(name, found, symbol, agent, side, since, until)
@@ -67,7 +67,7 @@ def listing(
         conditions = [c for c in conditions if c.target != "agent"]
         family = ancestors(store, run, agent)
         conditions.append(Condition("agent", "IN", f"({', '.join(map(str, family))})"))
-    text, values = build(view, run, conditions, sort=sort, limit=limit, descending=found.newest_first)
+    text, values = build(view, run, conditions, sort=sort, limit=limit, newest_first=found.newest_first)
     with store.database.reading() as connection:
         return Rows(
             view.names, [row for batch in fetch(store.database, connection, view, text, values) for row in batch]
@@ -104,7 +104,7 @@ def _conditions(
         result.append(Condition("agent", "=", int(agent)))
     if side is not None:
         if side not in found.sides:
-            raise UserError(f"--side: {' or '.join(found.sides)} in `db {name}`, not {side}")
+            raise UserError(f"--side: {' or '.join(found.sides)} in `db {name}`, not {side!r}")
         result.append(Condition("side", "=", side))
     if since is not None:
         result.append(Condition(found.time, ">=", int(since)))
@@ -139,7 +139,7 @@ def _runs(store: Store, limit: int, sort: str | None) -> Rows:
     if sort is not None:
         name = sort.removeprefix("-")
         if name not in RUN_COLUMNS:
-            raise UserError(f"--sort: no column {name}; there are {', '.join(RUN_COLUMNS)}")
+            raise UserError(f"--sort: no such column; there are {', '.join(RUN_COLUMNS)}")
         known = [row for row in found if row[name] is not None]
         known.sort(key=lambda row: _sort_key(name, row[name]), reverse=sort.startswith("-"))
         found = known + [row for row in found if row[name] is None]

@@ -1,0 +1,36 @@
+"""The look-ahead sweep on real candles: 50 random moments, every later candle changed in three ways."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trader.feeds.replay import ReplayFeed
+
+HOUR = 3_600_000
+WINDOW = 2_000
+MOMENTS_A_WINDOW = 5
+
+
+@pytest.fixture(scope="module")
+def history(real_data):
+    feed = ReplayFeed(
+        [real_data / "candles" / "roshan7869-algotrading"], exchange_id="binance", market_type="spot", symbols=None,
+        base_ms=HOUR, quote="USDT",
+    )  # fmt: skip
+    return next(iter(feed.blocks(60_000)))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("window", range(10))
+def test_the_future_changes_no_row_of_the_past_on_real_candles(history, make_config, run, look_ahead, window):
+    rng = np.random.default_rng(window)
+    first = int(rng.integers(0, len(history) - WINDOW))
+    block = history[first : first + WINDOW]
+    config = make_config('feed.timeframes=["1h", "4h"]', size=200)
+    base = run(config, block)[1]
+    assert len(base.rows("entry")) > 100
+    for frame in rng.integers(500, WINDOW - 5, MOMENTS_A_WINDOW).tolist():
+        for how in ("larger", "shuffled", "removed"):
+            other = run(config, look_ahead.changed_after(block, frame, how, rng))[1]
+            look_ahead.assert_same_past(base, other, int(block.times[frame]), decisions=how == "larger")
