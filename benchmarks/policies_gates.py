@@ -71,7 +71,10 @@ def main():
             value = min(scores) if rule == "all" else statistics.median(scores)
             failed += value < bound
             verdict = "holds" if value >= bound else "DOES NOT HOLD"
-            print(f"== {gate} {optimizer}: {rule} of {len(scores)} seeds {value:.1f}, promised {bound}: {verdict}", flush=True)
+            print(
+                f"== {gate} {optimizer}: {rule} of {len(scores)} seeds {value:.1f}, promised {bound}: {verdict}",
+                flush=True,
+            )
     return 1 if failed else 0
 
 

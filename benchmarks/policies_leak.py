@@ -1,6 +1,6 @@
 """Does a policy find a leaked return, and does it stay away from profit on noise? Against the exact oracle.
 
-    python benchmarks/policies_leak.py [--seeds 3]
+python benchmarks/policies_leak.py [--seeds 3]
 """
 
 from __future__ import annotations

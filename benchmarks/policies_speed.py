@@ -33,7 +33,9 @@ PLAIN = {"double": False, "dueling": False, "prioritized": False, "n_steps": 1}
 
 def their_ppo(seed):
     env = make_vec_env("CartPole-v1", n_envs=8, seed=seed)
-    return sb3.PPO("MlpPolicy", env, learning_rate=lambda p: 1e-3 * p, clip_range=lambda p: 0.2 * p, seed=seed, **PPO_SAME)
+    return sb3.PPO(
+        "MlpPolicy", env, learning_rate=lambda p: 1e-3 * p, clip_range=lambda p: 0.2 * p, seed=seed, **PPO_SAME
+    )
 
 
 def our_ppo(seed, **extra):
@@ -42,7 +44,12 @@ def our_ppo(seed, **extra):
 
 def their_dqn(name):
     return lambda seed: sb3.DQN(
-        "MlpPolicy", make_vec_env(name, seed=seed), learning_rate=1e-3, target_update_interval=250, seed=seed, **DQN_SAME
+        "MlpPolicy",
+        make_vec_env(name, seed=seed),
+        learning_rate=1e-3,
+        target_update_interval=250,
+        seed=seed,
+        **DQN_SAME,
     )
 
 
@@ -55,8 +62,10 @@ ARMS = {
         PPO_STEPS,
         {
             "SB3": their_ppo,
-            "same (adam, mse, no LayerNorm)": lambda s: our_ppo(s, optimizer="adam", layer_norm=False, value_loss="mse"),
-            "defaults (nested, LayerNorm)": lambda s: our_ppo(s),
+            "same (adam, mse, no LayerNorm)": lambda s: our_ppo(
+                s, optimizer="adam", layer_norm=False, value_loss="mse"
+            ),
+            "defaults (nested, LayerNorm)": our_ppo,
         },
         {"same (adam, mse, no LayerNorm)": 1.5, "defaults (nested, LayerNorm)": 1.0},
     ),
@@ -105,7 +114,10 @@ def returns(seeds):
     ):
         for library, make in (("SB3", theirs), ("ours", ours)):
             scores = [evaluate(make(seed).learn(steps), name, library == "SB3") for seed in range(seeds)]
-            print(f"{label} {name} {steps} steps, {library}: median {statistics.median(scores):.1f} of {scores}", flush=True)
+            print(
+                f"{label} {name} {steps} steps, {library}: median {statistics.median(scores):.1f} of {scores}",
+                flush=True,
+            )
 
 
 def main():

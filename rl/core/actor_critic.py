@@ -61,7 +61,10 @@ class ActorCriticAgent(Agent[A]):
     deterministic policy gradients vanish, and a smaller epsilon would blow their noise up to full steps.
     """
 
-    default_options: ClassVar[dict[str, dict[str, Any]]] = {"nested": {"bound": 4.0, "eps": 1e-5}, "adam": {"eps": 1e-5}}
+    default_options: ClassVar[dict[str, dict[str, Any]]] = {
+        "nested": {"bound": 4.0, "eps": 1e-5},
+        "adam": {"eps": 1e-5},
+    }
 
     def build(self, generator: torch.Generator) -> None:
         """See `Agent.build`."""

@@ -236,7 +236,7 @@ class Agent(Generic[C]):
             path,
             {
                 "policy": type(self).__name__,
-                "config": dataclasses.asdict(self.config),  # type: ignore[call-overload]
+                "config": dataclasses.asdict(self.config),
                 "seed": self.seed,
                 "optimizer": self.optimizer if isinstance(self.optimizer, str) else None,
                 "spaces": [space_to_json(self.observation_space), space_to_json(self.action_space)],

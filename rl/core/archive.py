@@ -31,7 +31,7 @@ def save_tree(path: str | os.PathLike[str], tree: Any) -> None:
     text = json.dumps({"format": FORMAT, "tree": encoded}, allow_nan=True)
     arrays["tree"] = np.frombuffer(text.encode(), dtype=np.uint8)
     memory = io.BytesIO()
-    np.savez(memory, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez(memory, allow_pickle=False, **arrays)
     target = Path(path)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:

@@ -136,7 +136,7 @@ class VectorBatch(EnvironmentBatch):
         mode = environment.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self.mode = mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
         self.resetting = np.zeros(self.size, dtype=np.bool_)
-        observation, _ = environment.reset(seed=_seeds(seed, self.size))
+        observation, _ = environment.reset(seed=_seeds(seed, self.size))  # type: ignore[arg-type]  # lists are accepted, see its docstring
         self.observations = self._rows(observation)
 
     def _rows(self, observation: Any) -> NDArray[np.float32]:
@@ -166,7 +166,9 @@ class VectorBatch(EnvironmentBatch):
         self.observations = observations
         return Step(successors, observations, rewards, terminated, truncated, bool(done.any()), valid)
 
-    def _final(self, current: NDArray[np.float32], info: dict[str, Any], done: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _final(
+        self, current: NDArray[np.float32], info: dict[str, Any], done: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Successors with the true final observations in the rows that ended."""
         final = info["final_obs"]
         successors = current.copy()

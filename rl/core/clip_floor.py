@@ -27,7 +27,7 @@ class FlooredClip(LearnedClip):
         self.floor = float(floor)
 
     @property
-    def threshold(self) -> float:  # type: ignore[override]  # an attribute in the protocol, computed here and there
+    def threshold(self) -> float:
         """Current threshold (inf before the first step)."""
         return max(LearnedClip.threshold.fget(self), self.floor)  # type: ignore[attr-defined]
 

@@ -47,7 +47,7 @@ class Distribution(Protocol):
         ...
 
     def log_probability(self, parameters: Tensor, actions: Tensor, net: nn.Module) -> tuple[Tensor, Tensor]:
-        """log pi(a|s) [B] and entropy [B]."""
+        """Log pi(a|s) [B] and entropy [B]."""
         ...
 
     def to_environment(self, actions: NDArray[np.generic]) -> list[object]:
@@ -110,7 +110,12 @@ class MultiCategorical:
         self.cuts = np.cumsum(self.choices)[:-1].tolist()
         self.noise = Categorical(gym.spaces.Discrete(self.parameters)).noise
 
-    def sample(self, parameters: NDArray[np.float32], noise: NDArray[np.float32], net: nn.Module) -> NDArray[np.generic]:  # noqa: ARG002
+    def sample(
+        self,
+        parameters: NDArray[np.float32],
+        noise: NDArray[np.float32],
+        net: nn.Module,  # noqa: ARG002  # protocol
+    ) -> NDArray[np.generic]:
         """See `Distribution`."""
         return self.mode(parameters + noise)
 
@@ -148,7 +153,9 @@ class Gaussian:
         """Standard normal noise."""
         return generator.standard_normal((*shape, self.parameters), dtype=np.float32)
 
-    def sample(self, parameters: NDArray[np.float32], noise: NDArray[np.float32], net: nn.Module) -> NDArray[np.generic]:
+    def sample(
+        self, parameters: NDArray[np.float32], noise: NDArray[np.float32], net: nn.Module
+    ) -> NDArray[np.generic]:
         """See `Distribution`."""
         deviation = np.exp(_log_deviation(net).detach().numpy())
         return parameters + deviation * noise

@@ -90,7 +90,7 @@ class Learner:
         self.batch: EnvironmentBatch = make_batch(make_env, config.n_envs, int(environments.generate_state(1)[0]))
         self.generator = np.random.Generator(np.random.PCG64(actions))
         self.net, self.distribution, self.config = net, distribution, config
-        self.parameters = list(net.parameters())
+        self.parameters: list[Tensor] = list(net.parameters())
         self.index, self.hook, self.updates = index, hook, 0
 
     @torch.no_grad()
@@ -101,9 +101,7 @@ class Learner:
     def gradient(self) -> LearnerGradient:
         """Act for n_steps with the local network and differentiate."""
         config = self.config
-        rollout = collect(
-            self.batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale
-        )
+        rollout = collect(self.batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale)
         gradients, loss = rollout_gradient(rollout, self.net, self.distribution, config)
         if self.hook is not None:
             gradients = tuple(self.hook(self.index, self.updates, list(gradients)))

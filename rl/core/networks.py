@@ -10,6 +10,7 @@ Shapes: B rows, D inputs, H hidden, A outputs.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,10 @@ class Perceptron(nn.Module):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is one of {sorted(ACTIVATIONS)}, got {activation!r}")
         sizes = [inputs, *hidden]
-        # skip_init: the constructor would draw from torch's global generator
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
-        self.linears = nn.ModuleList(nn.utils.skip_init(nn.Linear, a, b) for a, b in pairs)
+        pairs = itertools.pairwise(sizes)
+        self.linears = nn.ModuleList(_linear(a, b) for a, b in pairs)
         self.norms = nn.ModuleList(nn.LayerNorm(size) for size in hidden) if layer_norm else nn.ModuleList()
-        self.head = nn.utils.skip_init(nn.Linear, sizes[-1], outputs)
+        self.head = _linear(sizes[-1], outputs)
         self.activation = ACTIVATIONS[activation]
         for linear in [*self.linears, self.head]:
             assert isinstance(linear, nn.Linear)
@@ -73,6 +73,13 @@ class Perceptron(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """See the class."""
         return functional.linear(self.features(inputs), self.head.weight, self.head.bias)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer without values yet: its own constructor would draw from torch's global generator."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    assert isinstance(layer, nn.Linear)
+    return layer
 
 
 @torch.no_grad()

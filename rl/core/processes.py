@@ -18,11 +18,11 @@ import sys
 import traceback
 import types
 from multiprocessing import connection, parent_process
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]  # has no annotations
 import torch
-import torch.multiprocessing as multiprocessing
+from torch import multiprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,7 +91,7 @@ class WorkerGroup:
             self._end()
             raise
 
-    def __enter__(self) -> WorkerGroup:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -104,11 +104,11 @@ class WorkerGroup:
 
     def messages(self, timeout: float) -> Iterator[tuple[int, Any]]:
         """(worker, message) as they come, within about `timeout` seconds. Raises WorkerError if a worker died."""
-        live = {pipe: index for index, pipe in enumerate(self.pipes) if index not in self.finished}
-        sentinels = {self.processes[index].sentinel: index for index in live.values()}
-        ready = connection.wait([*live, *sentinels], timeout)
-        for index in {live.get(item, sentinels.get(item)) for item in ready}:  # type: ignore[call-overload]
-            assert index is not None
+        live = [index for index in range(len(self.pipes)) if index not in self.finished]
+        sources: dict[Any, int] = {self.pipes[index]: index for index in live}
+        sources.update({self.processes[index].sentinel: index for index in live})
+        ready = connection.wait(list(sources), timeout)
+        for index in sorted({sources[item] for item in ready}):
             yield from self._drain(index)
             if index not in self.finished and not self.processes[index].is_alive():
                 yield from self._drain(index)  # what it said last may tell why

@@ -53,7 +53,7 @@ def space_to_json(space: gym.Space[Any]) -> dict[str, Any]:
     if isinstance(space, gym.spaces.MultiBinary):
         return {"kind": "MultiBinary", "n": list(space.shape)}
     if isinstance(space, gym.spaces.Box):
-        shape, dtype = list(space.shape), np.dtype(space.dtype or np.float32).str
+        shape, dtype = list(space.shape), np.dtype(space.dtype).str
         bounds = {name: _bounds(getattr(space, name)) for name in ("low", "high")}
         return {"kind": "Box", "shape": shape, "dtype": dtype, **bounds}
     if isinstance(space, gym.spaces.Dict):

@@ -58,7 +58,7 @@ class SumTree:
         """Set priorities (>= 0, finite); the last one wins where an index occurs twice."""
         if not (np.isfinite(priorities).all() and (priorities >= 0.0).all()):
             raise ValueError("priorities must be finite and not negative")
-        if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < self.capacity):
+        if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < self.capacity):
             raise IndexError(f"index outside 0 .. {self.capacity - 1}")
         _update(self.tree, indices, priorities)
 

@@ -1,10 +1,10 @@
 """Gymnasium environments of this package; importing it registers them.
 
-    nested-trader/SinglePosition-v0          one market, one position, the broker's fills, fees, margin, liquidation
-    nested-trader/SinglePositionLeak-v0      the same with the next return as a feature: a learner must find it
-    nested-trader/SinglePositionNoise-v0     the same on a driftless random walk: nobody can earn, costs are paid
-    nested-trader/NextReturn-v0              i.i.d. returns, the smallest leak: does a whole learning stack work, in 10 s
-    nested-trader/NextReturnHidden-v0        the same without the leak
+nested-trader/SinglePosition-v0          one market, one position, the broker's fills, fees, margin, liquidation
+nested-trader/SinglePositionLeak-v0      the same with the next return as a feature: a learner must find it
+nested-trader/SinglePositionNoise-v0     the same on a driftless random walk: nobody can earn, costs are paid
+nested-trader/NextReturn-v0              i.i.d. returns, the smallest leak: does a whole learning stack work, in 10 s
+nested-trader/NextReturnHidden-v0        the same without the leak
 """
 
 from __future__ import annotations

@@ -35,11 +35,8 @@ class NextReturnEnv(gym.Env["NDArray[np.float32]", np.int64]):
         self.step_number = self.position = 0
 
     def _observe(self) -> NDArray[np.float32]:
-        t = self.step_number
-        if self.leak:
-            shown = self.returns[t] if t < self.length else 0.0
-        else:
-            shown = self.returns[t - 1] if t > 0 else 0.0
+        seen = self.step_number if self.leak else self.step_number - 1
+        shown = self.returns[seen] if 0 <= seen < self.length else 0.0
         return np.array([min(max(shown, -BOUND), BOUND), self.position], dtype=np.float32)
 
     def reset(

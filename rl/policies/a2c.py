@@ -38,9 +38,7 @@ class A2C(ActorCriticAgent[A2CConfig]):
         while done < steps:
             if config.anneal:
                 self.rule.set_learning_rate(self.base_learning_rate * (1.0 - done / steps))
-            rollout = collect(
-                batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale
-            )
+            rollout = collect(batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale)
             gradients, loss = rollout_gradient(rollout, self.net, self.distribution, config)
             self.rule.update(Telemetry(loss=loss, episode_return=batch.mean_finished()), gradients)
             self.updates_done += 1

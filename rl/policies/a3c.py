@@ -144,7 +144,7 @@ class A3C(ActorCriticAgent[A3CConfig]):
     # -- turns -------------------------------------------------------------------------------------------------------
 
     def _turns(self, steps: int, seed: int, callback: Callable[[Any], bool | None]) -> None:
-        parameters = list(self.net.parameters())
+        parameters: list[Tensor] = list(self.net.parameters())
         done = 0
         run = self._turns_here if self.config.processes == 1 else self._turns_spawned
         for worker, result, staleness in run(seed, parameters):
@@ -260,7 +260,9 @@ def _policy(packed: dict[str, Any]) -> A3C:
     return agent
 
 
-def turn_worker(link: WorkerLink, packed: dict[str, Any], slots: list[TurnSlot], first: int, count: int, seed: int) -> None:
+def turn_worker(
+    link: WorkerLink, packed: dict[str, Any], slots: list[TurnSlot], first: int, count: int, seed: int
+) -> None:
     """Process of `turns`: its logical workers, in their order, for ever."""
     agent = _policy(packed)
     own = range(first, len(slots), count)

@@ -80,12 +80,19 @@ class DQN(Agent[DQNConfig]):
     """See the module's docstring and `DQNConfig`. Discrete actions."""
 
     config_class: ClassVar[type[DQNConfig]] = DQNConfig
-    default_learning_rates: ClassVar[dict[str, float]] = {"nested": 1e-3, "adam": 1e-3, "rmsprop": 2.5e-4, "other": 1e-3}
+    default_learning_rates: ClassVar[dict[str, float]] = {
+        "nested": 1e-3,
+        "adam": 1e-3,
+        "rmsprop": 2.5e-4,
+        "other": 1e-3,
+    }
 
     def build(self, generator: torch.Generator) -> None:
         """See `Agent.build`."""
         if not isinstance(self.action_space, gym.spaces.Discrete):
-            raise ValueError(f"DQN needs a Discrete action space, got {self.action_space}")
+            raise ValueError(  # noqa: TRY004  # the value of an argument, as for other spaces
+                f"DQN needs a Discrete action space, got {self.action_space}"
+            )
         config = self.config
         self.actions, self.first_action = int(self.action_space.n), int(self.action_space.start)
         self.online = QNetwork(
@@ -228,10 +235,8 @@ class DQN(Agent[DQNConfig]):
         if self.config.double or self.config.target_sync == "learned":
             ours = self.online.forward(successors)
             drift = float((ours - theirs).abs().mean() / (ours.std() + DRIFT_EPSILON))
-        if self.config.double:
-            value = theirs.gather(1, ours.argmax(dim=1, keepdim=True)).squeeze(1)
-        else:
-            value = theirs.amax(dim=1)
+        chosen = ours.argmax(dim=1, keepdim=True) if self.config.double else theirs.argmax(dim=1, keepdim=True)
+        value = theirs.gather(1, chosen).squeeze(1)
         return torch.from_numpy(sample.returns) + torch.from_numpy(sample.discounts) * value, drift
 
     def state_dict(self) -> dict[str, Any]:

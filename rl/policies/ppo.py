@@ -62,9 +62,7 @@ class PPO(ActorCriticAgent[PPOConfig]):
         batch, config, done = self.batch, self.config, 0
         while done < steps:
             remaining = 1.0 - done / steps if config.anneal else 1.0
-            rollout = collect(
-                batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale
-            )
+            rollout = collect(batch, self.net, self.distribution, config.n_steps, self.generator, config.reward_scale)
             count = int(rollout.valid.sum())
             done += count
             self.steps_done += count
@@ -87,9 +85,7 @@ class PPO(ActorCriticAgent[PPOConfig]):
                     return loss
         return loss
 
-    def update(
-        self, rows: TrainingRows, clip_range: float, episode_return: float | None = None
-    ) -> tuple[float, float]:
+    def update(self, rows: TrainingRows, clip_range: float, episode_return: float | None = None) -> tuple[float, float]:
         """One minibatch step; returns loss and the k3 estimate of KL(old || new) (0 unless target_kl is set)."""
         parameters, values = self.net.forward(rows.observations)
         log_probabilities, entropy = self.distribution.log_probability(parameters, rows.actions, self.net)

@@ -1,6 +1,7 @@
 """A3C: reproducible turns, fresh gradients, watched and obedient workers, explosions."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -30,8 +31,7 @@ def turns(processes, workers=2, optimizer="nested", steps=1500, **hyper):
 def alive(pid):
     """Whether a process still runs (a zombie does not)."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -189,8 +189,8 @@ def test_no_orphan_is_left(mode, how, tmp_path):
     script.write_text(textwrap.dedent(SCRIPT))
     process = subprocess.Popen(
         [sys.executable, str(script), mode], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, env={**os.environ, "PYTHONPATH": os.getcwd()},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        start_new_session=True, env={**os.environ, "PYTHONPATH": str(pathlib.Path.cwd())},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # no threads here
     )  # fmt: skip
     children = [int(word) for word in process.stdout.readline().split()]
     assert len(children) == 2, process.stderr.read() if process.poll() is not None else children
@@ -212,11 +212,10 @@ def test_no_orphan_is_left(mode, how, tmp_path):
 def test_a_planted_explosion_is_noticed_and_survived(kind):
     start = 400
 
-    def hook(worker, update, gradients):  # noqa: ARG001
-        if kind == "once":
-            factor = 1e6 if update == start else 1.0
-        else:
-            factor = 1.03 ** min(max(update - start, 0), 100)
+    def hook(worker, update, gradients):
+        grown = 1.03 ** min(max(update - start, 0), 100)
+        exploded = 1e6 if update == start else 1.0
+        factor = exploded if kind == "once" else grown
         return [gradient * factor for gradient in gradients]
 
     agent = A3C(cartpole, seed=0, mode="turns")

@@ -125,7 +125,10 @@ def test_files_hold_no_pickle(tmp_path):
             np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
     for module in itertools.chain(pathlib.Path("rl").rglob("*.py")):
         imported = {
-            alias.name for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Import) for alias in node.names
+            alias.name
+            for node in ast.walk(ast.parse(module.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
         }
         assert "pickle" not in imported, module
 

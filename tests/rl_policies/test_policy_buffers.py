@@ -11,10 +11,12 @@ from rl.core.sum_tree import SumTree
 
 def stream(seed, length):
     rng = np.random.default_rng(seed)
-    return [
-        (np.array([t], np.float32), int(rng.integers(5)), float(rng.normal()), np.array([t + 0.5], np.float32), ended < 0.15, 0.15 <= ended < 0.3)
-        for t, ended in enumerate(rng.random(length))
-    ]  # fmt: skip
+    out = []
+    for t, end in enumerate(rng.random(length)):
+        terminated, truncated = end < 0.15, 0.15 <= end < 0.3
+        observation, successor = np.array([t], np.float32), np.array([t + 0.5], np.float32)
+        out.append((observation, int(rng.integers(5)), float(rng.normal()), successor, terminated, truncated))
+    return out
 
 
 def naive_transitions(steps, n, gamma):

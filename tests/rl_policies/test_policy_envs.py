@@ -190,9 +190,9 @@ def test_nobody_earns_on_fresh_noise(name):
 
 
 def test_the_paper_exchange_is_the_brokers():
+    from rl.envs.exchange import DEFAULT_INSTRUMENT
     from trader.broker.fills import slipped_price, taker_fee
     from trader.broker.market import ExchangeRules, market_vector
-    from rl.envs.exchange import DEFAULT_INSTRUMENT
 
     market = market_vector(DEFAULT_INSTRUMENT, ExchangeRules())
     exchange = PaperExchange()

@@ -131,7 +131,12 @@ def test_ppo_advantages_equal_stable_baselines3():
 def test_dqn_update_by_hand(double):
     """Double, dueling, weighted Huber, clip and one Adam step, written out again in double precision."""
     agent = DQN(
-        lambda: gym.make("CartPole-v1"), optimizer="adam", double=double, learning_rate=1e-3, max_grad_norm=0.1, n_steps=1
+        lambda: gym.make("CartPole-v1"),
+        optimizer="adam",
+        double=double,
+        learning_rate=1e-3,
+        max_grad_norm=0.1,
+        n_steps=1,
     )
     rng = np.random.default_rng(1)
     with torch.no_grad():
