@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DRIFT_EPSILON = 1e-6
+PLAIN_PERIOD = 250
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ class DQNConfig(AgentConfig):
     """double, dueling, prioritized: the parts (Booleans); n_steps: of the return; buffer_size in transitions;
     train_freq: environment steps (per environment) between training; gradient_steps: updates each time;
     learning_starts: environment steps before the first; epsilon from exploration_initial_eps to exploration_final_eps
-    over exploration_fraction of a `learn` call; target_sync: int period in gradient updates, float tau, "learned";
+    over exploration_fraction of a `learn` call; target_sync: int period in gradient updates, float tau, "learned", "auto" (learned with
+    the nested optimizer, else a period of 250);
     alpha, beta: prioritised replay, beta rises to 1 over a `learn` call; anneal: the learning rate falls linearly to
     zero over a `learn` call (the last greedy policy is then not one noisy step of many); save_replay: `save` includes
     the replay buffer.
@@ -61,7 +63,7 @@ class DQNConfig(AgentConfig):
     exploration_fraction: float = 0.2
     exploration_initial_eps: float = 1.0
     exploration_final_eps: float = 0.05
-    target_sync: int | float | str = 250
+    target_sync: int | float | str = "auto"
     alpha: float = 0.6
     beta: float = 0.4
     anneal: bool = True
@@ -103,7 +105,9 @@ class DQN(Agent[DQNConfig]):
             layer_norm=config.layer_norm,
             generator=generator,
         )
-        self.rule = self.make_rule(self.online, target_sync=config.target_sync)
+        automatic: int | str = "learned" if self.optimizer == "nested" else PLAIN_PERIOD
+        self.target_sync = automatic if config.target_sync == "auto" else config.target_sync
+        self.rule = self.make_rule(self.online, target_sync=self.target_sync)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.epsilon = config.exploration_initial_eps
         self.buffer = self._make_buffer()
@@ -232,7 +236,7 @@ class DQN(Agent[DQNConfig]):
         successors = torch.from_numpy(sample.successors)
         theirs = self.target.forward(successors)
         drift = None
-        if self.config.double or self.config.target_sync == "learned":
+        if self.config.double or self.target_sync == "learned":
             ours = self.online.forward(successors)
             drift = float((ours - theirs).abs().mean() / (ours.std() + DRIFT_EPSILON))
         chosen = ours.argmax(dim=1, keepdim=True) if self.config.double else theirs.argmax(dim=1, keepdim=True)
