@@ -40,8 +40,8 @@ class DQNConfig(AgentConfig):
     """double, dueling, prioritized: the parts (Booleans); n_steps: of the return; buffer_size in transitions;
     train_freq: environment steps (per environment) between training; gradient_steps: updates each time;
     learning_starts: environment steps before the first; epsilon from exploration_initial_eps to exploration_final_eps
-    over exploration_fraction of a `learn` call; target_sync: int period in gradient updates, float tau, "learned", "auto" (learned with
-    the nested optimizer, else a period of 250);
+    over exploration_fraction of a `learn` call; target_sync: int period in gradient updates, float tau, "learned", or
+    "auto" (learned with the nested optimizer, else a period of 250);
     alpha, beta: prioritised replay, beta rises to 1 over a `learn` call; anneal: the learning rate falls linearly to
     zero over a `learn` call (the last greedy policy is then not one noisy step of many); save_replay: `save` includes
     the replay buffer.

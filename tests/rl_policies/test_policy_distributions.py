@@ -74,5 +74,5 @@ def test_initialisation_is_orthogonal_and_seeded():
     one, two = (Perceptron(8, (16,), 2, generator=torch.Generator().manual_seed(3), head_gain=0.01) for _ in range(2))
     weight = one.linears[0].weight
     torch.testing.assert_close(weight.T @ weight, 2.0 * torch.eye(8))
-    assert float(one.head.weight.norm()) == pytest.approx(0.01 * np.sqrt(2), rel=1e-5)
+    assert float(one.head.weight.detach().norm()) == pytest.approx(0.01 * np.sqrt(2), rel=1e-5)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
