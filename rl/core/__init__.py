@@ -1,0 +1,1 @@
+"""What the policies share: networks, action distributions, returns, batches of environments, archives."""
