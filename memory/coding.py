@@ -1,12 +1,13 @@
 """Unit keys as small integers in two planes: a coarse one that is scanned and a fine one that re-ranks.
 
 What: a key k (unit length, [d]) is stored as k_j ~ scale * (coarse_j - 128 + fine_j / levels), with the scale of each
-key set by its largest component. The coarse plane is one byte per component and all that a search reads; the fine plane
-holds the rest and is read for the few candidates. One byte alone is compression ratio 0.25 of float32, one fine byte
-more is 0.5 (16-bit fixed point: finer than float16, which numba does not know on a CPU), two fine bytes are the
-uncompressed arm (24 bits, float32's own precision).
-Source: scalar quantisation with exact re-ranking as in vector search (product quantisation's refine step, Jegou et al.
-2011, reduced to its simplest case). Shapes: d key components, D of them after padding. Units: none.
+key set by its largest component. The coarse plane is one byte per component and all that a search reads; the fine
+plane holds the rest and is read for the few candidates. One byte alone is compression ratio 0.25 of float32, one fine
+byte more is 0.5 (16-bit fixed point: finer than float16, which numba does not know on a CPU), two fine bytes are the
+uncompressed arm (24 bits, float32's own precision). Layout of the coarse plane: sixteen keys form a block, four bytes
+of each in turn, [blocks, D / 4, 16, 4] (block_dot.py).
+Source: scalar quantisation with exact re-ranking as in vector search (product quantisation's refine step, Jegou et
+al. 2011, reduced to its simplest case). Shapes: d key components, D of them after padding. Units: none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
+
+from memory.block_dot import LANES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,9 +31,8 @@ _FINE: dict[float, tuple[type[np.signedinteger[Any]], int]] = {
 
 
 def padded_width(dim: int) -> int:
-    """D: components per stored key, a multiple of what one vector instruction takes."""
-    chunk = 64 if dim > 32 else 16
-    return -(-dim // chunk) * chunk
+    """D: components per stored key, a multiple of the four that lie together."""
+    return -(-dim // 4) * 4
 
 
 def fine_plane(compression_ratio: float) -> tuple[type[np.signedinteger[Any]], int]:
@@ -41,34 +43,40 @@ def fine_plane(compression_ratio: float) -> tuple[type[np.signedinteger[Any]], i
 
 
 @njit(cache=True)
-def encode(unit_key: NDArray[Any], codes: NDArray[Any], fine: NDArray[Any], levels: int) -> float:
-    """Write one unit key [d] into its rows `codes` [D] and `fine` [D or 0]; returns its scale (0 for a zero key)."""
+def byte_of(row: int, component: int, groups: int) -> int:
+    """Place of one key component in the flat coarse plane; `groups` is D / 4."""
+    return ((row // LANES * groups + component // 4) * LANES + row % LANES) * 4 + component % 4
+
+
+@njit(cache=True)
+def encode(unit_key: NDArray[Any], row: int, codes: NDArray[Any], fine: NDArray[Any], levels: int) -> float:
+    """Write one unit key [d] into `row` of codes [blocks, D / 4, 16, 4] and fine [rows, D or 0]; returns its scale."""
     largest = 0.0
     for j in range(unit_key.size):
         largest = max(largest, abs(float(unit_key[j])))
-    codes[:] = ZERO_CODE
-    fine[:] = 0
-    if largest == 0.0:
-        return 0.0
     scale = float(np.float32(largest / 127.0))
-    for j in range(unit_key.size):
-        exact = unit_key[j] / scale
+    flat, groups = codes.reshape(-1), codes.shape[1]
+    for j in range(groups * 4):
+        exact = float(unit_key[j]) / scale if j < unit_key.size and scale > 0 else 0.0
         coarse = min(max(np.rint(exact), -127.0), 127.0)
-        codes[j] = np.uint8(coarse + ZERO_CODE)
+        flat[byte_of(row, j, groups)] = np.uint8(coarse + ZERO_CODE)
         if levels > 0:
             limit = levels // 2
-            fine[j] = min(max(np.rint((exact - coarse) * levels), -limit), limit)
+            fine[row, j] = min(max(np.rint((exact - coarse) * levels), -limit), limit)
     return scale
 
 
 @njit(cache=True)
-def decode(codes: NDArray[Any], fine: NDArray[Any], levels: int, scale: float, dim: int) -> NDArray[np.float32]:
-    """The stored key [d], float32, to the precision of its planes."""
+def decode(
+    row: int, codes: NDArray[Any], fine: NDArray[Any], levels: int, scale: float, dim: int
+) -> NDArray[np.float32]:
+    """The stored key [d] of `row`, float32, to the precision of its planes."""
     key = np.empty(dim, np.float32)
+    flat, groups = codes.reshape(-1), codes.shape[1]
     for j in range(dim):
-        component = float(codes[j]) - ZERO_CODE
+        component = float(flat[byte_of(row, j, groups)]) - ZERO_CODE
         if levels > 0:
-            component += fine[j] / levels
+            component += fine[row, j] / levels
         key[j] = component * scale
     return key
 

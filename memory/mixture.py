@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VOICES = ("working", "episodic", "slots", "matrix", "prior")
-SIMILARITY, USEFULNESS, AGE, SEQUENCE, ROW, VARIANCE, TIME, VALUES = range(8)  # columns of a trace
+SIMILARITY, USEFULNESS, AGE, SEQUENCE, ROW, VARIANCE, TIME, WEIGHT, VALUES = range(9)  # columns of a trace
 # parameters: bias per voice, slope on the best similarity of the three searched levels, log beta, usefulness, age
 PARAMETERS = 11
 SLOPE, LOG_BETA, BY_USEFULNESS, BY_AGE = 5, 8, 9, 10
@@ -32,19 +32,45 @@ DEFAULTS = (0.0, 0.0, 0.0, 5.0, 8.0, 16.0, 16.0, 16.0, np.log(20.0), 0.0, 0.0)
 
 @njit(cache=True)
 def attend(entries: NDArray[Any], parameters: NDArray[Any]) -> NDArray[np.float64]:
-    """Weights of the entries [k, 7 + v] of one level; similarity -inf marks an absent one. Sum 1, or 0 if all are."""
-    logits = np.empty(entries.shape[0])
-    highest = -np.inf
+    """Weights of the entries [k, 8 + v] of one level; similarity -inf marks an absent one. Sum 1, or 0 if all are."""
+    weights = np.empty(entries.shape[0])
+    sharpness, highest, total = np.exp(parameters[LOG_BETA]), -np.inf, 0.0
     for i in range(entries.shape[0]):
-        logits[i] = np.exp(parameters[LOG_BETA]) * entries[i, SIMILARITY]
         if entries[i, SIMILARITY] > -np.inf:
-            logits[i] += parameters[BY_USEFULNESS] * entries[i, USEFULNESS] - parameters[BY_AGE] * entries[i, AGE]
-            highest = max(highest, logits[i])
-    if highest == -np.inf:
-        return np.zeros(entries.shape[0])
-    weights: NDArray[np.float64] = np.exp(logits - highest)
-    weights /= weights.sum()
+            weights[i] = sharpness * entries[i, SIMILARITY]
+            weights[i] += parameters[BY_USEFULNESS] * entries[i, USEFULNESS] - parameters[BY_AGE] * entries[i, AGE]
+            highest = max(highest, weights[i])
+    for i in range(entries.shape[0]):
+        weights[i] = np.exp(weights[i] - highest) if entries[i, SIMILARITY] > -np.inf else 0.0
+        total += weights[i]
+    for i in range(entries.shape[0]):
+        weights[i] /= max(total, 1e-300)
     return weights
+
+
+@njit(cache=True)
+def _summarise(entries: NDArray[Any], parameters: NDArray[Any], estimate: NDArray[Any]) -> tuple[float, float]:
+    """Mean of one level's values into `estimate` [v]; returns (variance, best similarity or -inf if empty)."""
+    size = estimate.size
+    weights = attend(entries, parameters)
+    variance, best = 0.0, -np.inf
+    for i in range(weights.size):
+        best = max(best, entries[i, SIMILARITY])
+    if best == -np.inf:
+        return variance, best
+    for c in range(size):
+        mean = 0.0
+        for i in range(weights.size):
+            if weights[i] > 0:
+                mean += weights[i] * entries[i, VALUES + c]
+        estimate[c] = mean
+        for i in range(weights.size):
+            if weights[i] > 0:
+                variance += weights[i] * (entries[i, VALUES + c] - mean) ** 2 / size
+    for i in range(weights.size):
+        if weights[i] > 0:
+            variance += weights[i] * entries[i, VARIANCE]
+    return variance, best
 
 
 @njit(cache=True)
@@ -61,39 +87,29 @@ def combine(
     `voices` [5, v] holds the estimates of matrix and prior in its last two rows, `present` [5] which voices may speak.
     """
     size = voices.shape[1]
-    estimates, variances, logits = voices.copy(), np.full(5, prior_variance), np.full(5, -np.inf)
-    for level in range(3):
-        weights = attend(trace[level], parameters)
-        if not present[level] or weights.sum() == 0.0:
-            continue
-        estimates[level] = 0.0
-        for i in range(weights.size):
-            if weights[i] > 0:
-                estimates[level] += weights[i] * trace[level, i, VALUES:]
-        variance = 0.0
-        for i in range(weights.size):
-            if weights[i] > 0:
-                off = trace[level, i, VALUES:] - estimates[level]
-                variance += weights[i] * (trace[level, i, VARIANCE] + (off * off).sum() / size)
-        variances[level] = variance
-        best = trace[level, :, SIMILARITY].max()
-        logits[level] = parameters[level] + parameters[SLOPE + level] * best + skill[level]
-    for voice in range(3, 5):
+    estimates, estimate = voices.copy(), np.zeros(size)
+    gates, variances = np.full(5, -np.inf), np.full(5, prior_variance)
+    for voice in range(5):
         if present[voice]:
-            logits[voice] = parameters[voice] + skill[voice]
-    estimate, gates = np.zeros(size), np.zeros(5)
-    if logits.max() == -np.inf:
-        return estimate, np.inf, gates, estimates
-    gates = np.exp(logits - logits.max())
-    gates /= gates.sum()
+            gates[voice] = parameters[voice] + skill[voice]
+            if voice < 3:
+                variances[voice], best = _summarise(trace[voice], parameters, estimates[voice])
+                # an empty level gets -inf and stays silent; a slope of 0 must not make that NaN
+                gates[voice] = gates[voice] + parameters[SLOPE + voice] * best if best > -np.inf else -np.inf
+    highest, total, variance = gates.max(), 0.0, 0.0
+    if highest == -np.inf:
+        return estimate, np.inf, np.zeros(5), estimates
     for voice in range(5):
-        if gates[voice] > 0:
-            estimate += gates[voice] * estimates[voice]
-    variance = 0.0
+        gates[voice] = np.exp(gates[voice] - highest)
+        total += gates[voice]
     for voice in range(5):
-        if gates[voice] > 0:
-            off = estimates[voice] - estimate
-            variance += gates[voice] * (variances[voice] + (off * off).sum() / size)
+        gates[voice] /= total
+        for c in range(size):
+            estimate[c] += gates[voice] * estimates[voice, c]
+    for voice in range(5):
+        variance += gates[voice] * variances[voice]
+        for c in range(size):
+            variance += gates[voice] * (estimates[voice, c] - estimate[c]) ** 2 / size
     return estimate, variance, gates, estimates
 
 

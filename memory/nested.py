@@ -21,7 +21,7 @@ from memory.credit import ReadLearner
 from memory.episodic import EpisodicMemory
 from memory.experience_features import describe
 from memory.gate import PerceptronNetwork, RandomNetwork, WriteGate
-from memory.mixture import ROW, SEQUENCE, SIMILARITY, TIME, VALUES
+from memory.mixture import ROW, SEQUENCE, SIMILARITY
 from memory.read import Recall, recall_all, unit
 from memory.semantic import SemanticMemory
 from memory.working import WorkingMemory
@@ -186,20 +186,22 @@ class NestedMemory:
     def consolidate(self) -> None:
         """Slow tick: absorb settled episodes, teach the gate, list the next evictions. Called by `write`."""
         rows, store = self.episodic.rows, self.episodic
-        order = np.argsort(rows.sequence[: store.count], kind="stable")
-        settled = order[rows.sequence[order] < self._written - self._sizes[4]]
+        owed = np.flatnonzero(store.semantic_weight[: store.count] > 0)
+        owed = owed[rows.sequence[owed] < self._written - self._sizes[4]]
         scale = float(np.sqrt(np.mean(rows.usefulness[: store.count] ** 2))) if store.count else 0.0
-        for row in settled:
+        for row in owed[np.argsort(rows.sequence[owed], kind="stable")]:
             worth = max(float(rows.usefulness[row]) / scale, 0.0) if scale > 0 else 0.0
             self._absorb(store, int(row), 1.0 + min(worth, 3.0))
-        self._teach_gate(order)
-        rows.usefulness[:] *= _USEFULNESS_KEEP
-        self.working.rows.usefulness[:] *= _USEFULNESS_KEEP
+        if self._learning:
+            self._teach_gate()
+            rows.usefulness[:] *= _USEFULNESS_KEEP
+            self.working.rows.usefulness[:] *= _USEFULNESS_KEEP
         if store.count == store.capacity:
             store.rank(self._clock)
 
-    def _teach_gate(self, order: NDArray[np.int64]) -> None:
+    def _teach_gate(self) -> None:
         store = self.episodic
+        order = np.argsort(store.rows.sequence[: store.count], kind="stable")
         mature_before = self._written - max(store.capacity // 4, 1)
         sequence = store.rows.sequence[order]
         usable = (sequence < mature_before) & np.isfinite(store.features[order]).all(axis=1)
@@ -223,13 +225,13 @@ class NestedMemory:
             raise ValueError(f"a query is {self.dim} numbers and k at least 1, got shape {vector.shape} and k {k}")
         moment = self._clock if now is None else float(now)
         semantic = self.semantic
-        finite, merged, weights, estimate, variance, gates, estimates, trace, present = recall_all(
+        nearest, summary, trace = recall_all(
             vector,
             moment,
             k,
             (self._written, float(self._sizes[1])),
-            self.working.rows,
-            self.episodic.rows,
+            self.working.packed,
+            self.episodic.packed,
             (self.working.count, self.episodic.count, self.working.levels),
             semantic.slot_keys,
             semantic.slot_values,
@@ -240,21 +242,9 @@ class NestedMemory:
             self.learner.skill,
             self.learner.parameters,
         )
-        if not finite:
+        if not summary[5, 1]:
             raise ValueError("a query needs finite numbers")
-        scalar = not self._value_shape
-        return Recall(
-            merged[:, VALUES] if scalar else merged[:, VALUES:],
-            weights,
-            merged[:, TIME],
-            float(estimate[0]) if scalar else estimate,
-            float(np.sqrt(variance)),
-            merged[:, SIMILARITY],
-            gates,
-            estimates,
-            trace,
-            present,
-        )
+        return Recall(nearest, summary, trace, not self._value_shape)
 
     # -------------------------------------------------------------------------------------------------------- learn
 

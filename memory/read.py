@@ -4,47 +4,98 @@ What: a query finds its k best experiences in the working store and in the episo
 the five voices (these three, the matrix and the prior) are mixed into one estimate (mixture.py). What is returned
 as recalled are the k nearest real experiences of both stores together, each once.
 Source: founding document (`retrieve` over immediate, recent and historical), nested-learning.md §3.5 and R6: one key
-space and one form (values, logits) for all levels. Shapes: k results, v value components, trace [3, k, 7 + v] with
+space and one form (values, logits) for all levels. Shapes: k results, v value components, trace [3, k, 8 + v] with
 the columns named in mixture.py. Units: the value's; age in episodic capacities.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
 from memory.coding import quantise_query
-from memory.mixture import AGE, ROW, SEQUENCE, SIMILARITY, TIME, USEFULNESS, VALUES, VARIANCE, attend, combine
+from memory.mixture import AGE, ROW, SEQUENCE, SIMILARITY, TIME, USEFULNESS, VALUES, VARIANCE, WEIGHT, attend, combine
 from memory.scan import insert_descending, nearest
 from memory.semantic import slot_similarities
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-    from memory.experiences import Rows
 
-
-class Recall(NamedTuple):
-    """What a read returns.
+class Recall:
+    """What a read returns. Unpacks to (values, weights, times, estimate, uncertainty).
 
     `values` [n] (or [n, v] if values are vectors), `weights` [n] (sum 1), `times` [n] and `similarities` [n] of the
     n <= k nearest experiences, most similar first; `estimate` (float or [v]) and `uncertainty` (one standard
     deviation, inf when nothing was ever known) over all levels; `voice_weights` [5] and `voice_estimates` [5, v] in the
-    order of VOICES; `trace` and `present` are what learning from the outcome needs.
+    order of VOICES; `trace` [3, k, 8 + v] and `present` [5] are what learning from the outcome needs. Arrays are views,
+    cut out when they are asked for: a read costs what it is used for.
     """
 
-    values: NDArray[np.float32]
-    weights: NDArray[np.float64]
-    times: NDArray[np.float64]
-    estimate: Any
-    uncertainty: float
-    similarities: NDArray[np.float64]
-    voice_weights: NDArray[np.float64]
-    voice_estimates: NDArray[np.float64]
-    trace: NDArray[np.float64]
-    present: NDArray[np.bool_]
+    __slots__ = ("_nearest", "_scalar", "_summary", "trace")
+
+    def __init__(
+        self, nearest: NDArray[np.float64], summary: NDArray[np.float64], trace: NDArray[np.float64], scalar: bool
+    ) -> None:
+        self._nearest, self._summary, self.trace, self._scalar = nearest, summary, trace, scalar
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from (self.values, self.weights, self.times, self.estimate, self.uncertainty)
+
+    def __len__(self) -> int:
+        return len(self._nearest)
+
+    def __repr__(self) -> str:
+        return f"Recall({len(self)} experiences, estimate={self.estimate}, uncertainty={self.uncertainty:.3g})"
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Values of the recalled experiences."""
+        return self._nearest[:, VALUES] if self._scalar else self._nearest[:, VALUES:]
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Attention among them; sums to 1."""
+        return self._nearest[:, WEIGHT]
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """Times they belong to."""
+        return self._nearest[:, TIME]
+
+    @property
+    def similarities(self) -> NDArray[np.float64]:
+        """Cosines to the query."""
+        return self._nearest[:, SIMILARITY]
+
+    @property
+    def estimate(self) -> Any:
+        """Expected value at the query, float or [v]."""
+        return float(self._summary[5, 2]) if self._scalar else self._summary[5, 2:]
+
+    @property
+    def uncertainty(self) -> float:
+        """Standard deviation of the mixture."""
+        return float(np.sqrt(self._summary[5, 0]))
+
+    @property
+    def voice_weights(self) -> NDArray[np.float64]:
+        """Share of each voice in the estimate."""
+        return self._summary[:5, 0]
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which voices could speak."""
+        return self._summary[:5, 1] > 0
+
+    @property
+    def voice_estimates(self) -> NDArray[np.float64]:
+        """What each voice said; matrix and prior in the last two rows."""
+        return np.ascontiguousarray(self._summary[:5, 2:])
 
 
 @njit(cache=True)
@@ -66,7 +117,7 @@ def unit(vector: NDArray[Any]) -> NDArray[np.float32]:
 
 @njit(cache=True)
 def _search(
-    store: Rows,
+    store: Any,
     count: int,
     levels: int,
     query: tuple[Any, Any, float, float],
@@ -74,10 +125,12 @@ def _search(
     clock: tuple[int, float],
     entries: NDArray[Any],
 ) -> None:
-    """Fill one level of the trace [k, 7 + v] with the nearest rows of a store."""
+    """Fill one level of the trace [k, 8 + v] with the nearest rows of a store."""
     codes, fine, scale, values, stamps, sequence, usefulness = store
     similarities, rows = np.empty(entries.shape[0]), np.empty(entries.shape[0], np.int64)
-    found = nearest(codes, fine, levels, scale, stamps, count, query[0], query[1], query[3], now, similarities, rows)
+    found = nearest(
+        codes, fine, levels, scale, stamps, count, query[0], query[1], query[2], query[3], now, similarities, rows
+    )
     for i in range(found):
         row = rows[i]
         entries[i, SIMILARITY] = similarities[i]
@@ -87,7 +140,9 @@ def _search(
         entries[i, ROW] = row
         entries[i, VARIANCE] = 0.0
         entries[i, TIME] = stamps[row, 0]
-        entries[i, VALUES:] = values[row]
+        entries[i, WEIGHT] = 0.0
+        for c in range(values.shape[1]):
+            entries[i, VALUES + c] = values[row, c]
 
 
 @njit(cache=True)
@@ -115,29 +170,32 @@ def _search_slots(
         entries[i, ROW] = s
         entries[i, VARIANCE] = slot_stats[s, 1]
         entries[i, TIME] = np.nan
-        entries[i, VALUES:] = slot_values[s]
+        entries[i, WEIGHT] = 0.0
+        for c in range(slot_values.shape[1]):
+            entries[i, VALUES + c] = slot_values[s, c]
 
 
 @njit(cache=True)
 def _merge(trace: NDArray[Any], limit: int) -> NDArray[np.float64]:
-    """The best `limit` entries of working and episodic store together, each experience once, [n, 7 + v]."""
+    """The best `limit` entries of working and episodic store together, each experience once, [n, 8 + v]."""
     merged = np.empty((limit, trace.shape[2]))
-    first, second, filled = 0, 0, 0
-    while filled < limit and (first < limit or second < limit):
-        left = trace[0, first, SIMILARITY] if first < limit else -np.inf
-        right = trace[1, second, SIMILARITY] if second < limit else -np.inf
+    place = np.zeros(2, np.int64)  # next entry of each store
+    filled = 0
+    while filled < limit:
+        left = trace[0, place[0], SIMILARITY] if place[0] < limit else -np.inf
+        right = trace[1, place[1], SIMILARITY] if place[1] < limit else -np.inf
         if left == -np.inf and right == -np.inf:
             break
-        if right >= left:
-            merged[filled] = trace[1, second]
-            second += 1
-        else:
-            merged[filled] = trace[0, first]
-            first += 1
+        level = 1 if right >= left else 0
+        entry = place[level]
+        place[level] += 1
         again = False
         for i in range(filled):
-            again |= merged[i, SEQUENCE] == merged[filled, SEQUENCE]
-        filled += not again
+            again |= merged[i, SEQUENCE] == trace[level, entry, SEQUENCE]
+        if not again:
+            for c in range(trace.shape[2]):
+                merged[filled, c] = trace[level, entry, c]
+            filled += 1
     return merged[:filled]
 
 
@@ -147,8 +205,8 @@ def recall_all(
     now: float,
     limit: int,
     clock: tuple[int, float],
-    working: Rows,
-    episodic: Rows,
+    working: Any,
+    episodic: Any,
     counts: tuple[int, int, int],
     slot_keys: NDArray[Any],
     slot_values: NDArray[Any],
@@ -159,8 +217,10 @@ def recall_all(
     skill: NDArray[Any],
     parameters: NDArray[Any],
 ) -> Any:
-    """One read: (finite, merged entries, weights, estimate, variance, gates, voice estimates, trace, present).
+    """One read: (nearest experiences [n, 8 + v], summary [6, 2 + v], trace [3, k, 8 + v]).
 
+    The summary holds a row (weight, present, estimate [v]) per voice and, last, (variance, query finite, estimate).
+    `working` and `episodic` are the `packed` arrays of the stores;
     `clock` is (number of the next experience, episodic capacity); `counts` the rows in use of both stores and the
     levels of their fine plane; with `semantic` False (a reader in the past) slots, matrix and prior stay silent.
     """
@@ -169,7 +229,7 @@ def recall_all(
     trace[:, :, SIMILARITY] = -np.inf
     unit_query = unit(query)
     finite = np.isfinite(unit_query).all()
-    coded = quantise_query(unit_query, working[0].shape[1])
+    coded = quantise_query(unit_query, working[0].shape[1] * 4)
     if finite:
         _search(working, counts[0], counts[2], coded, now, clock, trace[0])
         _search(episodic, counts[1], counts[2], coded, now, clock, trace[1])
@@ -186,5 +246,16 @@ def recall_all(
                 trained |= matrix[c, j] != 0
         present[3] = trained
     estimate, variance, gates, estimates = combine(trace, present, voices, float(prior[size]), skill, parameters)
-    merged = _merge(trace, limit)
-    return finite, merged, attend(merged, parameters), estimate, variance, gates, estimates, trace, present
+    summary = np.empty((6, 2 + size))
+    for voice in range(5):
+        summary[voice, 0], summary[voice, 1] = gates[voice], 1.0 if present[voice] else 0.0
+        for c in range(size):
+            summary[voice, 2 + c] = estimates[voice, c]
+    summary[5, 0], summary[5, 1] = variance, 1.0 if finite else 0.0
+    for c in range(size):
+        summary[5, 2 + c] = estimate[c]
+    nearest_ones = _merge(trace, limit)
+    weights = attend(nearest_ones, parameters)
+    for i in range(weights.size):
+        nearest_ones[i, WEIGHT] = weights[i]
+    return nearest_ones, summary, trace
