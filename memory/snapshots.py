@@ -23,7 +23,7 @@ from torch.func import functional_call, vmap
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_FAST, _SLOW = 0.3, 0.02  # running means of losses: of the last few batches, of the settled level
+_FAST, _SLOW = 0.2, 0.02  # running means of losses: of the last few batches, of the settled level
 _SETTLED = 0.8  # a batch counts as the state's own if its probability is at least this
 _BETAS = (0.9, 0.999)
 
@@ -103,10 +103,10 @@ class RegimeSnapshotBank:
 
     def infer(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Regime probabilities [K] after a labelled batch, without learning or changing anything."""
-        return self._filter(self.probabilities, self._losses(x, y))
+        return self._filter(self.probabilities, self._losses(self.predict_all(x), y))
 
-    def _losses(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self._loss(prediction, y).mean() for prediction in self.predict_all(x)])
+    def _losses(self, predictions: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self._loss(prediction, y).mean() for prediction in predictions])
 
     def _filter(self, prior: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
         count = losses.numel()
@@ -122,10 +122,11 @@ class RegimeSnapshotBank:
 
     def observe(self, x: torch.Tensor, y: torch.Tensor) -> Observation:
         """Score, gate, learn from one labelled batch. Raises ValueError if a loss is not finite (nothing changes)."""
-        losses = self._losses(x, y)
+        predictions = self.predict_all(x)
+        losses = self._losses(predictions, y)
         if not bool(torch.isfinite(losses).all()):
             raise ValueError(f"losses are not finite: {losses.tolist()}")
-        mixture = float(self._loss(self.predict(x), y).mean())
+        mixture = float(self._loss(torch.tensordot(self.probabilities, predictions, dims=1), y).mean())
         self.probabilities = self._filter(self.probabilities, losses)
         self._note(losses)
         best = int(self.probabilities.argmax())
@@ -142,9 +143,12 @@ class RegimeSnapshotBank:
         return Observation(mixture, self.active, spawned, merged)
 
     def _note(self, losses: torch.Tensor) -> None:
-        """Running fast losses of all states, settled loss of the one in force."""
-        fast = self._ledger[:, 2]
-        self._ledger[:, 2] = torch.where(fast.isnan(), losses, fast + _FAST * (losses - fast))
+        """Running fast losses of all states. A single batch counts as at most twice the alarm: noise with heavy tails
+        must persist for three batches before it looks like another regime.
+        """
+        fast, settled = self._ledger[:, 2], self._ledger[:, 3]
+        bounded = torch.where(settled.isnan(), losses, torch.minimum(losses, 2 * self.alarm * settled))
+        self._ledger[:, 2] = torch.where(fast.isnan(), bounded, fast + _FAST * (bounded - fast))
 
     def _is_bad(self, state: int) -> bool:
         """The state in force has been learning for a while, was settled, and now fits badly; so does every other."""
@@ -156,6 +160,7 @@ class RegimeSnapshotBank:
         self.weights[self.active] = self._checkpoint[self.active]
         self._pending.clear()
         self.active, self._since = state, 0
+        self._ledger[state, 2] = self._ledger[state, 3]  # how it did in other regimes does not count against it
 
     def _spawn(self) -> None:
         """A state for a regime not seen before, from the weights in force; of eight the least used one goes."""
