@@ -214,7 +214,7 @@ def main():
     for name in options.arms:
         rates = {r: np.mean([run(ARMS[name], s, r, rounds=2)["online"] for s in (1000, 1001)]) for r in RATES}
         rate = min(rates, key=rates.get)
-        rows = [run(ARMS[name], seed, rate) for seed in range(options.seeds)]
+        rows = [run(ARMS[name], seed, rate) for seed in range(100, 100 + options.seeds)]
         results[name] = {c: np.array([row[c] for row in rows]) for c in rows[0]}
         if columns is None:
             columns = list(rows[0])

@@ -1,8 +1,9 @@
 """Episodic memory: many single experiences, bounded, the least useful out first.
 
 What: a store of `capacity` experiences. Which one leaves is decided on a slow clock: `rank` lists the next to go by
-measured usefulness, older first among equals, and never one younger than a quarter of the capacity (it has not had a
-chance to be useful). As long as nothing was ever measured that is exactly first in, first out.
+usefulness (measured, plus what a proven gate expects), older first among equals, and one younger than a quarter of
+the capacity only if there is no other (it has not had a chance to be useful). As long as nothing was ever measured
+that is exactly first in, first out.
 Source: founding document, `episodic`/`recent` (500, compressed); nested-learning.md §3.5. Shapes: see experiences.py.
 """
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memory.experience_features import unpack
 from memory.experiences import ExperienceStore
 
 if TYPE_CHECKING:
@@ -31,24 +33,32 @@ class EpisodicMemory(ExperienceStore):
         self._queue = np.full(min(horizon, capacity), -1, np.int64)  # rows to be overwritten next
         self._queued = 0
 
-    def rank(self, now: float) -> None:
-        """List the next rows to overwrite: available ones first, then least useful, then oldest."""
+    def rank(self, now: float, expected_scale: float = 0.0) -> None:
+        """List the next rows to overwrite: available ones first, then least useful, then oldest.
+
+        `expected_scale` turns what the gate expected of each row into units of usefulness; 0 leaves it out.
+        """
         rows, filled = self.rows, self.count
+        worth = rows.usefulness[:filled] + self.expected(expected_scale)
         newest = int(rows.sequence[:filled].max(initial=0))
         young = rows.sequence[:filled] > newest - max(self.capacity // 4, 1)
         unknown = rows.stamps[:filled, 1] > now
-        order = np.lexsort((rows.sequence[:filled], rows.usefulness[:filled], young, unknown))
+        order = np.lexsort((rows.sequence[:filled], worth, young, unknown))
         listed = order[: self._queue.size]
         self._queue[:] = -1
         self._queue[: listed.size] = listed
         self._queued = 0
 
-    def next_row(self, now: float) -> int:
+    def expected(self, scale: float) -> NDArray[np.float64]:
+        """What the gate expected of each row in use, times `scale`; 0 where it did not look."""
+        return np.nan_to_num(unpack(self.features[: self.count, -1])) * scale
+
+    def next_row(self, now: float, expected_scale: float = 0.0) -> int:
         """The row that the next experience takes."""
         if self.count < self.capacity:
             return self.count
         if self._queued >= self._queue.size or self._queue[self._queued] < 0:
-            self.rank(now)
+            self.rank(now, expected_scale)
         row = int(self._queue[self._queued])
         self._queued += 1
         return row

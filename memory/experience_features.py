@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from memory.read import Recall
 
 FEATURES = 12
+UNSEEN = -128  # code of "the gate did not look"
+_STEP = 3.0 / 127.0
 _SALTS = {"key": 5, "context": 6}
 
 
@@ -56,3 +58,14 @@ def describe(
             projections[name] = projection(kind, vector.size, seed)
         features[start : start + 3] = projections[name] @ vector
     return np.clip(features, -3.0, 3.0)
+
+
+def pack(features: NDArray[Any]) -> NDArray[np.int8]:
+    """Numbers in [-3, 3] as bytes; what lies outside is clipped, NaN becomes UNSEEN."""
+    codes = np.rint(np.clip(features, -3.0, 3.0) / _STEP)
+    return np.where(np.isnan(features), UNSEEN, codes).astype(np.int8)
+
+
+def unpack(codes: NDArray[np.int8]) -> NDArray[np.float64]:
+    """The numbers behind the bytes, to 3/254; NaN where the gate did not look."""
+    return np.where(codes == UNSEEN, np.nan, codes * _STEP)

@@ -15,7 +15,7 @@ import numpy as np
 
 from memory.block_dot import LANES
 from memory.coding import decode, encode, fine_plane, padded_width
-from memory.experience_features import FEATURES
+from memory.experience_features import FEATURES, UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,9 +57,10 @@ class ExperienceStore:
             np.full(capacity, -1, np.int64),
             np.zeros(capacity, np.float32),
         )
+        self.rows.stamps[:, 1] = np.inf  # an empty row is never available
         self.packed = tuple(self.rows)  # the same as a plain tuple, which compiled code takes a microsecond faster
-        # what the gate saw when the row was written and, last, the usefulness it expected; NaN where it did not look
-        self.features = np.full((capacity, FEATURES + 1), np.nan, np.float16)
+        # what the gate saw when the row was written and, last, the usefulness it expected
+        self.features = np.full((capacity, FEATURES + 1), UNSEEN, np.int8)
         # what the semantic store is still to absorb of each row, 0 when done or refused
         self.semantic_weight = np.zeros(capacity, np.float32)
 
@@ -74,7 +75,7 @@ class ExperienceStore:
         rows.stamps[row] = time, available_at
         rows.sequence[row] = sequence
         rows.usefulness[row] = 0.0
-        self.features[row] = np.nan
+        self.features[row] = UNSEEN
         self.semantic_weight[row] = 0.0
         self.count = max(self.count, row + 1)
 

@@ -1,15 +1,14 @@
 """The write gate: what is worth keeping, learned from what turned out to be useful.
 
 What: a small network sees an experience and its context as 12 numbers (experience_features.py) and gives three:
-logits of the write probabilities for the episodic and the semantic store, and the usefulness it expects. It is
-trained on the slow clock from the measured usefulness (leave-one-out gains) of what was stored: the last output
-regresses it, the first two learn which experiences are in the most useful share, that share being the level's target
-rate; a slow correction holds the average write rate there. Every level has its own sigmoid, so that no level starves
-another.
+logits of the chance that it will be useful enough for the episodic and for the semantic store, and the usefulness it
+expects. It is trained on the slow clock from the measured usefulness (leave-one-out gains) of what was stored. An
+experience whose chance is at least a quarter (semantic: a tenth) is always written, one below it in proportion: where
+everything is equally useful nothing is refused. Every level has its own sigmoid, so that no level starves another.
 Open until proven: on every slow tick the expectation noted when an experience was written is compared with what its
-usefulness turned out to be. Only while their rank correlation is positive beyond doubt (t > 3 over at least 8 ticks)
-does the gate refuse anything, and even then one experience in twenty is let in to keep measuring. A gate trained on
-noise therefore stays open.
+usefulness turned out to be. Only while their correlation is positive beyond doubt (t > 3 over at least 8 ticks) does
+the gate refuse anything, and even then one experience in twenty is let in to keep measuring. A gate trained on noise
+therefore stays open.
 Source: founding document (`gating_network`, `importance_net` 512-64-3), defects M1-M4 and R3-R4 and design §3.5 of
 nested-learning.md. Shapes: features [n, 12], outputs [n, 3]. Units: features in standard deviations or cosines.
 """
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
 HIDDEN = 16
 EPISODIC, SEMANTIC, EXPECTED = range(3)  # outputs
-TARGET_RATES = (0.5, 0.8)  # share of experiences a working gate writes to the episodic and to the semantic store
+USEFUL = (0.25, 0.1)  # useful for a level: above this share of the mean usefulness of the best tenth
+SURE = (0.25, 0.1)  # chances from which an experience is always written: storing is cheaper than missing
 EXPLORE = 0.05  # share that a working gate lets in unseen
 PROOF_TICKS, PROOF_T = 8, 3.0
 _EPOCHS, _RATE = 4, 0.01  # passes over the stored experiences on a tick, Adam step
@@ -150,8 +150,8 @@ class WriteGate:
 
     def __init__(self, network: Network, seed: int, *, trusted: bool = False, shuffle: bool = False) -> None:
         self.network, self._seed, self._trusted, self._shuffle = network, seed, trusted, shuffle
-        self.offsets = np.zeros(2)  # corrections that hold the write rates at their targets
         self.rates = np.ones(2)  # running average of the write probabilities, printed by the benchmarks
+        self.scale = np.zeros(1)  # standard deviation of usefulness, the unit of what the network expects
         self.proof = np.zeros(3)  # number, sum and sum of squares of the correlations per slow tick
 
     @property
@@ -166,13 +166,17 @@ class WriteGate:
         error = np.sqrt(max(squares / number - mean**2, 1e-12) / number)
         return bool(mean / error > PROOF_T)
 
+    @property
+    def expected_scale(self) -> float:
+        """What an expectation is worth in units of usefulness: nothing before the gate has proven itself."""
+        return float(self.scale[0]) if self.selective else 0.0
+
     def judge(self, features: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         """Write probabilities [2] (episodic, semantic), ones while the gate is open, and the expected usefulness."""
         scores = self.network.score(features)
         if self.selective:
-            chances = 1.0 / (1.0 + np.exp(-(scores[:2] + self.offsets)))
-            self.offsets += 0.02 * (np.array(TARGET_RATES) - chances)
-            chances = EXPLORE + (1 - EXPLORE) * chances
+            useful = 1.0 / (1.0 + np.exp(-scores[:2]))
+            chances = np.clip(useful / np.array(SURE), EXPLORE, 1.0)
         else:
             chances = np.ones(2)
         self.rates += 0.01 * (chances - self.rates)
@@ -202,31 +206,32 @@ class WriteGate:
             return
         if fresh.sum() >= 8:
             self._prove(expected[fresh], usefulness[fresh])
-        labels = np.stack([usefulness > np.quantile(usefulness, 1.0 - rate) for rate in TARGET_RATES], axis=1)
+        best = float(np.mean(usefulness[usefulness >= np.quantile(usefulness, 0.9)]))
+        labels = np.stack([usefulness > max(share * best, 0.0) for share in USEFUL], axis=1)
         scale = max(float(np.std(usefulness)), 1e-12)
+        self.scale[0] = scale
         self.network.train(features, np.clip(usefulness / scale, -3.0, 3.0), labels.astype(np.float64))
 
     def _prove(self, expected: NDArray[np.float64], usefulness: NDArray[np.float64]) -> None:
         if np.ptp(expected) == 0.0 or np.ptp(usefulness) == 0.0:
             return
-        ranks = [np.argsort(np.argsort(x, kind="stable"), kind="stable") for x in (expected, usefulness)]
-        correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+        correlation = float(np.corrcoef(expected, usefulness)[0, 1])
         self.proof *= 0.98  # what was proven long ago fades
         self.proof += (1.0, correlation, correlation**2)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the network and the gate's own numbers."""
-        return self.network.nbytes + self.offsets.nbytes + self.rates.nbytes + self.proof.nbytes
+        return self.network.nbytes + self.rates.nbytes + self.scale.nbytes + self.proof.nbytes
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays, the network's under `network.`."""
-        own = {"offsets": self.offsets.copy(), "rates": self.rates.copy(), "proof": self.proof.copy()}
+        own = {name: getattr(self, name).copy() for name in ("rates", "scale", "proof")}
         return {**own, **{f"network.{name}": array for name, array in self.network.state_dict().items()}}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state of the same shapes."""
-        for name in ("offsets", "rates", "proof"):
+        for name in ("rates", "scale", "proof"):
             getattr(self, name)[:] = state[name]
         start = "network."
         self.network.load_state_dict({n[len(start) :]: a for n, a in state.items() if n.startswith(start)})

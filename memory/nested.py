@@ -19,7 +19,7 @@ import numpy as np
 
 from memory.credit import ReadLearner
 from memory.episodic import EpisodicMemory
-from memory.experience_features import describe
+from memory.experience_features import UNSEEN, describe, pack, unpack
 from memory.gate import PerceptronNetwork, RandomNetwork, WriteGate
 from memory.mixture import ROW, SEQUENCE, SIMILARITY
 from memory.read import Recall, recall_all, unit
@@ -160,12 +160,12 @@ class NestedMemory:
         episodic, semantic = self.gate.admits(chances, self._written)
         stores: list[tuple[ExperienceStore, int]] = [(self.working, self.working.next_row(self._written))]
         if episodic:
-            stores.append((self.episodic, self.episodic.next_row(self._clock)))
+            stores.append((self.episodic, self.episodic.next_row(self._clock, self.gate.expected_scale)))
         for store, row in stores:
             self._absorb(store, row, 1.0)  # what is overwritten and was not absorbed yet
             store.put(row, unit_key, target, time, known_at, self._written)
             if features is not None:
-                store.features[row, :-1], store.features[row, -1] = features, expected
+                store.features[row] = pack(np.append(features, expected))
         last, row = stores[-1]  # the longest-lived copy carries the debt to the semantic store
         last.semantic_weight[row] = float(semantic) * max(float(chances[1]), 0.05)
 
@@ -188,25 +188,26 @@ class NestedMemory:
         rows, store = self.episodic.rows, self.episodic
         owed = np.flatnonzero(store.semantic_weight[: store.count] > 0)
         owed = owed[rows.sequence[owed] < self._written - self._sizes[4]]
-        scale = float(np.sqrt(np.mean(rows.usefulness[: store.count] ** 2))) if store.count else 0.0
+        worth = rows.usefulness[: store.count] + store.expected(self.gate.expected_scale)
+        scale = float(np.sqrt(np.mean(worth**2))) if store.count else 0.0
         for row in owed[np.argsort(rows.sequence[owed], kind="stable")]:
-            worth = max(float(rows.usefulness[row]) / scale, 0.0) if scale > 0 else 0.0
-            self._absorb(store, int(row), 1.0 + min(worth, 3.0))
+            extra = max(float(worth[row]) / scale, 0.0) if scale > 0 else 0.0
+            self._absorb(store, int(row), 1.0 + min(extra, 3.0))
         if self._learning:
             self._teach_gate()
             rows.usefulness[:] *= _USEFULNESS_KEEP
             self.working.rows.usefulness[:] *= _USEFULNESS_KEEP
         if store.count == store.capacity:
-            store.rank(self._clock)
+            store.rank(self._clock, self.gate.expected_scale)
 
     def _teach_gate(self) -> None:
         store = self.episodic
         order = np.argsort(store.rows.sequence[: store.count], kind="stable")
         mature_before = self._written - max(store.capacity // 4, 1)
         sequence = store.rows.sequence[order]
-        usable = (sequence < mature_before) & np.isfinite(store.features[order]).all(axis=1)
+        usable = (sequence < mature_before) & (store.features[order, 0] != UNSEEN)
         order, sequence = order[usable], sequence[usable]
-        seen = store.features[order].astype(np.float64)
+        seen = unpack(store.features[order])
         usefulness = store.rows.usefulness[order].astype(np.float64)
         self.gate.tick(seen[:, :-1], seen[:, -1], usefulness, sequence >= self._matured)
         self._matured = max(self._matured, mature_before)
@@ -263,6 +264,11 @@ class NestedMemory:
             held &= store.rows.sequence[rows] == recall.trace[level, :, SEQUENCE]
             rows = rows[held]
             store.rows.usefulness[rows] += _USEFULNESS_RATE * (gains[level][held] - store.rows.usefulness[rows])
+
+    def forget(self) -> None:
+        """Empty all stores and the clock; what was learned about writing and reading stays."""
+        self._allocate(self.semantic.prior.size - 2)
+        self._clock, self._matured = -np.inf, self._written
 
     # -------------------------------------------------------------------------------------------------------- state
 

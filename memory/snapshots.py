@@ -55,7 +55,7 @@ class RegimeSnapshotBank:
         rate: float = 1e-3,
         beta: float = 2.0,
         stay: float = 0.98,
-        alarm: float = 3.0,
+        alarm: float = 2.0,
         patience: int = 40,
         replay: int = 128,
         close: float = 1.5,
