@@ -14,7 +14,7 @@ shorter ones. Arms, each within `--bytes` (GRU: weights; memories: every array t
 The memories are handed an address: cue and question share a mark and a code of the episode, a step has a code of
 its number. The GRU has to find its own. That is the point of a memory, and why the GRU is not the baseline to be proud
 of: the flat store is. The gate sees the raw observation as context.
-Run: python -m benchmarks.memory_delay [--seeds 5] [--bytes 131072] [--budget 20]
+Run: python -m benchmarks.memory_delay [--seeds 5] [--bytes 131072] [--budget 8]
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--bytes", type=int, default=131072)
-    parser.add_argument("--budget", type=float, default=20.0)
+    parser.add_argument("--budget", type=float, default=8.0)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--arms", nargs="*", default=["flat", "nested", "open", "random", "shuffled", "GRU"])

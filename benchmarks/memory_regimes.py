@@ -8,7 +8,7 @@ steps on two tuning seeds, which are not among the report seeds. Measured per sw
   informed   the same after 8 labelled batches of it (the arm does with them what it does: a bank infers, others learn)
   return     clean online error over the first 50 batches after a regime comes back
 Forgetting is `previous` (or `informed`) minus the error on that regime when it was last on. Seconds are CPU time.
-Run: python -m benchmarks.memory_regimes [--seeds 8]
+Run: python -m benchmarks.memory_regimes [--seeds 5]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import nn
 from memory.continuum import ContinuumMemory
 from memory.snapshots import RegimeSnapshotBank
 
-INPUTS, WIDTH, BATCH, SPAN, ROUNDS = 8, 24, 16, 300, 4
+INPUTS, WIDTH, BATCH, SPAN, ROUNDS = 8, 24, 16, 300, 3
 RATES = (1e-3, 3e-3, 1e-2)
 
 
@@ -206,7 +206,7 @@ def change(ours, theirs, rng):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--arms", nargs="*", default=list(ARMS))
     options = parser.parse_args()
     torch.set_num_threads(1)

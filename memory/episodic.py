@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memory.experience_features import unpack
+from memory.experience_features import FEATURES, unpack
 from memory.experiences import ExperienceStore
 
 if TYPE_CHECKING:
@@ -50,8 +50,15 @@ class EpisodicMemory(ExperienceStore):
         self._queued = 0
 
     def expected(self, scale: float) -> NDArray[np.float64]:
-        """What the gate expected of each row in use, times `scale`; 0 where it did not look."""
-        return np.nan_to_num(unpack(self.features[: self.count, -1])) * scale
+        """What the gate expected of each row in use, times `scale`; 0 where it did not look.
+
+        Half of it is left after as many writes as the store has rows, as with measured usefulness: what was expected of
+        an experience and never came true does not keep it for ever.
+        """
+        sequence = self.rows.sequence[: self.count]
+        age = int(sequence.max(initial=0)) - sequence
+        faded: NDArray[np.float64] = 0.5 ** (age / self.capacity)
+        return np.nan_to_num(unpack(self.features[: self.count, FEATURES])) * scale * faded
 
     def next_row(self, now: float, expected_scale: float = 0.0) -> int:
         """The row that the next experience takes."""

@@ -59,8 +59,8 @@ class ExperienceStore:
         )
         self.rows.stamps[:, 1] = np.inf  # an empty row is never available
         self.packed = tuple(self.rows)  # the same as a plain tuple, which compiled code takes a microsecond faster
-        # what the gate saw when the row was written and, last, the usefulness it expected
-        self.features = np.full((capacity, FEATURES + 1), UNSEEN, np.int8)
+        # what the gate saw when the row was written then the usefulness it expected and the chance it gave
+        self.features = np.full((capacity, FEATURES + 2), UNSEEN, np.int8)
         # what the semantic store is still to absorb of each row, 0 when done or refused
         self.semantic_weight = np.zeros(capacity, np.float32)
 

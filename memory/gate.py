@@ -3,8 +3,10 @@
 What: a small network sees an experience and its context as 12 numbers (experience_features.py) and gives three:
 logits of the chance that it will be useful enough for the episodic and for the semantic store, and the usefulness it
 expects. It is trained on the slow clock from the measured usefulness (leave-one-out gains) of what was stored. An
-experience whose chance is at least a quarter (semantic: a tenth) is always written, one below it in proportion: where
-everything is equally useful nothing is refused. Every level has its own sigmoid, so that no level starves another.
+experience whose chance is at least a quarter (semantic: a tenth) of the best ones' is always written, one below it in
+proportion: where everything is equally useful nothing is refused. What was let in against the odds counts as many
+times as its kind was refused, so that the gate does not learn from its own selection. Every level has its own
+sigmoid, so that no level starves another.
 Open until proven: on every slow tick the expectation noted when an experience was written is compared with what its
 usefulness turned out to be. Only while their correlation is positive beyond doubt (t > 3 over at least 8 ticks) does
 the gate refuse anything, and even then one experience in twenty is let in to keep measuring. A gate trained on noise
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 HIDDEN = 16
 EPISODIC, SEMANTIC, EXPECTED = range(3)  # outputs
 USEFUL = (0.25, 0.1)  # useful for a level: above this share of the mean usefulness of the best tenth
-SURE = (0.25, 0.1)  # chances from which an experience is always written: storing is cheaper than missing
+SURE = (0.25, 0.1)  # share of the best chance from which an experience is always written: storing is cheap
 EXPLORE = 0.05  # share that a working gate lets in unseen
 PROOF_TICKS, PROOF_T = 8, 3.0
 _EPOCHS, _RATE = 4, 0.01  # passes over the stored experiences on a tick, Adam step
@@ -41,8 +43,17 @@ class Network(Protocol):
     def score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Three outputs for one experience [12], called once per experience in order."""
 
-    def train(self, features: NDArray[np.float64], usefulness: NDArray[np.float64], labels: NDArray[Any]) -> None:
-        """Fit to experiences in time order: features [n, 12], usefulness [n] (unit variance), labels [n, 2] in 0, 1."""
+    def train(
+        self,
+        features: NDArray[np.float64],
+        usefulness: NDArray[np.float64],
+        labels: NDArray[Any],
+        weights: NDArray[np.float64],
+    ) -> None:
+        """Fit to experiences in time order: features [n, 12], usefulness [n] (unit variance), labels [n, 2] in 0, 1.
+
+        `weights` [n] have mean 1.
+        """
 
     @property
     def nbytes(self) -> int:
@@ -76,7 +87,13 @@ class PerceptronNetwork:
         result: NDArray[np.float64] = hidden @ second[:, :-1].T + second[:, -1]
         return result
 
-    def train(self, features: NDArray[np.float64], usefulness: NDArray[np.float64], labels: NDArray[Any]) -> None:
+    def train(
+        self,
+        features: NDArray[np.float64],
+        usefulness: NDArray[np.float64],
+        labels: NDArray[Any],
+        weights: NDArray[np.float64],
+    ) -> None:
         """A few full-batch Adam steps on cross-entropy (two gates) plus Huber (expected usefulness)."""
         with_bias = np.concatenate([features, np.ones((len(features), 1))], axis=1)
         for _ in range(_EPOCHS):
@@ -87,7 +104,7 @@ class PerceptronNetwork:
             error = np.empty_like(outputs)
             error[:, :2] = 1.0 / (1.0 + np.exp(-outputs[:, :2])) - labels
             error[:, 2] = np.clip(outputs[:, 2] - usefulness, -1.0, 1.0)
-            error /= len(features)
+            error *= weights[:, None] / len(features)
             back = (error @ second[:, :-1]) * (1.0 - hidden**2)
             self._adam(np.concatenate([(back.T @ with_bias).ravel(), (error.T @ hidden_bias).ravel()]))
 
@@ -129,7 +146,7 @@ class RandomNetwork:
         self._calls += 1
         return 3.0 * np.random.default_rng([self._seed, 2, self._calls]).normal(size=3)
 
-    def train(self, _features: NDArray[np.float64], _usefulness: NDArray[np.float64], _labels: NDArray[Any]) -> None:
+    def train(self, *_data: NDArray[Any]) -> None:
         """Nothing to learn."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -151,6 +168,7 @@ class WriteGate:
     def __init__(self, network: Network, seed: int, *, trusted: bool = False, shuffle: bool = False) -> None:
         self.network, self._seed, self._trusted, self._shuffle = network, seed, trusted, shuffle
         self.rates = np.ones(2)  # running average of the write probabilities, printed by the benchmarks
+        self.best = np.full(2, 0.01)  # chances of being useful of the best kind of experience, a running maximum
         self.scale = np.zeros(1)  # standard deviation of usefulness, the unit of what the network expects
         self.proof = np.zeros(3)  # number, sum and sum of squares of the correlations per slow tick
 
@@ -176,7 +194,8 @@ class WriteGate:
         scores = self.network.score(features)
         if self.selective:
             useful = 1.0 / (1.0 + np.exp(-scores[:2]))
-            chances = np.clip(useful / np.array(SURE), EXPLORE, 1.0)
+            self.best = np.where(useful > self.best, self.best + 0.1 * (useful - self.best), 0.999 * self.best)
+            chances = np.clip(useful / (np.array(SURE) * self.best), EXPLORE, 1.0)
         else:
             chances = np.ones(2)
         self.rates += 0.01 * (chances - self.rates)
@@ -189,14 +208,13 @@ class WriteGate:
         result: NDArray[np.bool_] = np.random.default_rng([self._seed, 3, sequence]).random(2) < chances
         return result
 
-    def tick(
-        self,
-        features: NDArray[np.float64],
-        expected: NDArray[np.float64],
-        usefulness: NDArray[np.float64],
-        fresh: NDArray[np.bool_],
-    ) -> None:
-        """Slow clock, rows in time order: compare `expected` with `usefulness` on the `fresh` rows, train on all."""
+    def tick(self, seen: NDArray[np.float64], usefulness: NDArray[np.float64], fresh: NDArray[np.bool_]) -> None:
+        """Slow clock, rows in time order: compare expectation and `usefulness` on the `fresh` rows, train on all.
+
+        `seen` [n, 14] is what was noted at the write: features, expected usefulness, chance of being written.
+        """
+        features, expected, chances = seen[:, :FEATURES], seen[:, FEATURES], seen[:, FEATURES + 1]
+        weights = 1.0 / np.clip(chances, EXPLORE, 1.0)
         if self._shuffle:
             order = np.random.default_rng([self._seed, 4, int(fresh.sum()), len(usefulness)]).permutation(
                 len(usefulness)
@@ -205,33 +223,39 @@ class WriteGate:
         if len(usefulness) < 8 or np.ptp(usefulness) == 0.0:
             return
         if fresh.sum() >= 8:
-            self._prove(expected[fresh], usefulness[fresh])
+            self._prove(expected[fresh], usefulness[fresh], weights[fresh])
         best = float(np.mean(usefulness[usefulness >= np.quantile(usefulness, 0.9)]))
         labels = np.stack([usefulness > max(share * best, 0.0) for share in USEFUL], axis=1)
         scale = max(float(np.std(usefulness)), 1e-12)
         self.scale[0] = scale
-        self.network.train(features, np.clip(usefulness / scale, -3.0, 3.0), labels.astype(np.float64))
+        self.network.train(
+            features, np.clip(usefulness / scale, -3.0, 3.0), labels.astype(np.float64), weights / weights.mean()
+        )
 
-    def _prove(self, expected: NDArray[np.float64], usefulness: NDArray[np.float64]) -> None:
+    def _prove(
+        self, expected: NDArray[np.float64], usefulness: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> None:
+        """Note the weighted correlation of one tick."""
         if np.ptp(expected) == 0.0 or np.ptp(usefulness) == 0.0:
             return
-        correlation = float(np.corrcoef(expected, usefulness)[0, 1])
-        self.proof *= 0.98  # what was proven long ago fades
+        covariance = np.cov(expected, usefulness, aweights=weights)
+        correlation = float(covariance[0, 1] / np.sqrt(max(covariance[0, 0] * covariance[1, 1], 1e-300)))
+        self.proof *= 0.99  # what was proven long ago fades
         self.proof += (1.0, correlation, correlation**2)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the network and the gate's own numbers."""
-        return self.network.nbytes + self.rates.nbytes + self.scale.nbytes + self.proof.nbytes
+        return self.network.nbytes + self.rates.nbytes + self.best.nbytes + self.scale.nbytes + self.proof.nbytes
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays, the network's under `network.`."""
-        own = {name: getattr(self, name).copy() for name in ("rates", "scale", "proof")}
+        own = {name: getattr(self, name).copy() for name in ("rates", "best", "scale", "proof")}
         return {**own, **{f"network.{name}": array for name, array in self.network.state_dict().items()}}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over a state of the same shapes."""
-        for name in ("rates", "scale", "proof"):
+        for name in ("rates", "best", "scale", "proof"):
             getattr(self, name)[:] = state[name]
         start = "network."
         self.network.load_state_dict({n[len(start) :]: a for n, a in state.items() if n.startswith(start)})

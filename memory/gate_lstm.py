@@ -57,17 +57,25 @@ class LSTMNetwork:
         result: NDArray[np.float64] = outputs[0, 0].numpy().astype(np.float64)
         return result
 
-    def train(self, features: NDArray[np.float64], usefulness: NDArray[np.float64], labels: NDArray[Any]) -> None:
+    def train(
+        self,
+        features: NDArray[np.float64],
+        usefulness: NDArray[np.float64],
+        labels: NDArray[Any],
+        weights: NDArray[np.float64],
+    ) -> None:
         """A few Adam steps on whole chunks of 64 experiences each; fewer than a chunk train as one short one."""
         size = min(_CHUNK, len(features))
         whole = len(features) // size * size
         inputs = torch.as_tensor(features[-whole:], dtype=torch.float32).view(-1, size, FEATURES)
         target = torch.as_tensor(usefulness[-whole:], dtype=torch.float32).view(-1, size)
         keep = torch.as_tensor(labels[-whole:], dtype=torch.float32).view(-1, size, 2)
+        share = torch.as_tensor(weights[-whole:], dtype=torch.float32).view(-1, size)
         for _ in range(_EPOCHS):
             outputs, _ = self._net(inputs, None)
-            loss = nn.functional.binary_cross_entropy_with_logits(outputs[..., :2], keep)
-            loss = loss + nn.functional.huber_loss(outputs[..., 2], target)
+            cross = nn.functional.binary_cross_entropy_with_logits(outputs[..., :2], keep, reduction="none").sum(-1)
+            regression = nn.functional.huber_loss(outputs[..., 2], target, reduction="none")
+            loss = (share * (cross + regression)).mean()
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()

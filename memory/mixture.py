@@ -1,10 +1,10 @@
 """One estimate from several memories: attention inside each, a gate between them, and what each entry was worth.
 
 What: inside a level its entries are weighted p_i = softmax(beta s_i + b u_i - lambda age_i) (similarity, usefulness,
-age); each level gives the mean and variance of its values under p; the matrix gives M q + mean; a fifth voice is the
-prior (mean and variance of all values), for queries that resemble nothing. A softmax over the voices (bias, slope on
-the best similarity, measured skill) mixes them: the estimate is the mean and the uncertainty the standard deviation
-of that mixture, so that disagreement between levels counts as well as spread inside them.
+logarithm of age); each level gives the mean and variance of its values under p; the matrix gives M q + mean; a fifth
+voice is the prior (mean and variance of all values), for queries that resemble nothing. A softmax over the voices
+(bias, slope on the best similarity, measured skill) mixes them: the estimate is the mean and the uncertainty the
+standard deviation of that mixture, so that disagreement between levels counts as well as spread inside them.
 The same function gives the training signals at close: the gradient of the Huber loss in the 11 parameters, and by
 leaving each entry out once, exactly, how useful it was.
 Source: founding document (`weighted_combine` with learned weights), nested-learning.md §3.5. Shapes: trace [3, k, 7 +

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 GATES = ("learned", "lstm", "open", "random", "shuffled")
 _USEFULNESS_RATE = 0.2  # step of the running usefulness of an experience that was recalled
-_USEFULNESS_KEEP = 0.98  # what is left of it after a slow tick without recall
 
 
 def _gate(kind: str, seed: int) -> WriteGate:
@@ -165,7 +164,7 @@ class NestedMemory:
             self._absorb(store, row, 1.0)  # what is overwritten and was not absorbed yet
             store.put(row, unit_key, target, time, known_at, self._written)
             if features is not None:
-                store.features[row] = pack(np.append(features, expected))
+                store.features[row] = pack(np.array([*features, expected, float(chances[0])]))
         last, row = stores[-1]  # the longest-lived copy carries the debt to the semantic store
         last.semantic_weight[row] = float(semantic) * max(float(chances[1]), 0.05)
 
@@ -195,21 +194,23 @@ class NestedMemory:
             self._absorb(store, int(row), 1.0 + min(extra, 3.0))
         if self._learning:
             self._teach_gate()
-            rows.usefulness[:] *= _USEFULNESS_KEEP
-            self.working.rows.usefulness[:] *= _USEFULNESS_KEEP
+            kept = 0.5 ** (self._sizes[4] / store.capacity)  # half is left after as many writes as the store has rows
+            rows.usefulness[:] *= kept
+            self.working.rows.usefulness[:] *= kept
         if store.count == store.capacity:
             store.rank(self._clock, self.gate.expected_scale)
 
     def _teach_gate(self) -> None:
         store = self.episodic
         order = np.argsort(store.rows.sequence[: store.count], kind="stable")
-        mature_before = self._written - max(store.capacity // 4, 1)
+        mature_before = self._written - max(store.capacity // 2, 1)  # old enough to have been asked for
         sequence = store.rows.sequence[order]
-        usable = (sequence < mature_before) & (store.features[order, 0] != UNSEEN)
+        oldest = self._written - 2 * store.capacity  # beyond, what was measured has faded
+        usable = (sequence < mature_before) & (sequence >= oldest) & (store.features[order, 0] != UNSEEN)
         order, sequence = order[usable], sequence[usable]
         seen = unpack(store.features[order])
         usefulness = store.rows.usefulness[order].astype(np.float64)
-        self.gate.tick(seen[:, :-1], seen[:, -1], usefulness, sequence >= self._matured)
+        self.gate.tick(seen, usefulness, sequence >= self._matured)
         self._matured = max(self._matured, mature_before)
 
     # --------------------------------------------------------------------------------------------------------- read
@@ -230,7 +231,7 @@ class NestedMemory:
             vector,
             moment,
             k,
-            (self._written, float(self._sizes[1])),
+            self._written,
             self.working.packed,
             self.episodic.packed,
             (self.working.count, self.episodic.count, self.working.levels),

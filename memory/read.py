@@ -1,11 +1,11 @@
 """Reading all levels at once, in one compiled call.
 
-What: a query finds its k best experiences in the working store and in the episodic store and its k best semantic slots;
-the five voices (these three, the matrix and the prior) are mixed into one estimate (mixture.py). What is returned
-as recalled are the k nearest real experiences of both stores together, each once.
+What: a query finds its k best experiences in the working store and in the episodic store and its k best semantic
+slots; the five voices (these three, the matrix and the prior) are mixed into one estimate (mixture.py). What is
+returned as recalled are the k nearest real experiences of both stores together, each once.
 Source: founding document (`retrieve` over immediate, recent and historical), nested-learning.md §3.5 and R6: one key
 space and one form (values, logits) for all levels. Shapes: k results, v value components, trace [3, k, 8 + v] with
-the columns named in mixture.py. Units: the value's; age in episodic capacities.
+the columns named in mixture.py. Units: the value's; age in log(1 + experiences since).
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _search(
     levels: int,
     query: tuple[Any, Any, float, float],
     now: float,
-    clock: tuple[int, float],
+    written: int,
     entries: NDArray[Any],
 ) -> None:
     """Fill one level of the trace [k, 8 + v] with the nearest rows of a store."""
@@ -135,7 +135,7 @@ def _search(
         row = rows[i]
         entries[i, SIMILARITY] = similarities[i]
         entries[i, USEFULNESS] = usefulness[row]
-        entries[i, AGE] = (clock[0] - sequence[row]) / clock[1]
+        entries[i, AGE] = np.log1p(float(written - sequence[row]))
         entries[i, SEQUENCE] = sequence[row]
         entries[i, ROW] = row
         entries[i, VARIANCE] = 0.0
@@ -151,7 +151,7 @@ def _search_slots(
     slot_keys: NDArray[Any],
     slot_values: NDArray[Any],
     slot_stats: NDArray[Any],
-    clock: tuple[int, float],
+    written: int,
     entries: NDArray[Any],
 ) -> None:
     """The same for the semantic slots; their row is their number, they have no usefulness."""
@@ -165,7 +165,7 @@ def _search_slots(
         s = rows[i]
         entries[i, SIMILARITY] = best[i]
         entries[i, USEFULNESS] = 0.0
-        entries[i, AGE] = (clock[0] - slot_stats[s, 2]) / clock[1]
+        entries[i, AGE] = np.log1p(float(written) - slot_stats[s, 2])
         entries[i, SEQUENCE] = -1.0
         entries[i, ROW] = s
         entries[i, VARIANCE] = slot_stats[s, 1]
@@ -204,7 +204,7 @@ def recall_all(
     query: NDArray[Any],
     now: float,
     limit: int,
-    clock: tuple[int, float],
+    written: int,
     working: Any,
     episodic: Any,
     counts: tuple[int, int, int],
@@ -221,7 +221,7 @@ def recall_all(
 
     The summary holds a row (weight, present, estimate [v]) per voice and, last, (variance, query finite, estimate).
     `working` and `episodic` are the `packed` arrays of the stores;
-    `clock` is (number of the next experience, episodic capacity); `counts` the rows in use of both stores and the
+    `written` is the number of the next experience; `counts` the rows in use of both stores and the
     levels of their fine plane; with `semantic` False (a reader in the past) slots, matrix and prior stay silent.
     """
     size = matrix.shape[0]
@@ -231,12 +231,12 @@ def recall_all(
     finite = np.isfinite(unit_query).all()
     coded = quantise_query(unit_query, working[0].shape[1] * 4)
     if finite:
-        _search(working, counts[0], counts[2], coded, now, clock, trace[0])
-        _search(episodic, counts[1], counts[2], coded, now, clock, trace[1])
+        _search(working, counts[0], counts[2], coded, now, written, trace[0])
+        _search(episodic, counts[1], counts[2], coded, now, written, trace[1])
     voices = np.zeros((5, size))
     present = np.array([True, True, semantic, semantic, semantic and prior[size + 1] > 0])
     if semantic:
-        _search_slots(unit_query, slot_keys, slot_values, slot_stats, clock, trace[2])
+        _search_slots(unit_query, slot_keys, slot_values, slot_stats, written, trace[2])
         voices[4] = prior[:size]
         trained = False
         for c in range(size):
