@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _FAST, _SLOW = 0.2, 0.02  # running means of losses: of the last few batches, of the settled level
-_SETTLED = 0.8  # a batch counts as the state's own if its probability is at least this
+_CERTAIN = 0.8  # probability from which another state takes over
 _BETAS = (0.9, 0.999)
 
 
@@ -42,8 +42,8 @@ class RegimeSnapshotBank:
 
     `loss(prediction, target)` gives one loss per sample [B]; `rate` Adam step; `beta` sharpness of the filter; `stay`
     prior probability that a regime goes on; `alarm` how many times its settled loss makes a state bad; `patience`
-    batches before a new state may be judged; `replay` samples kept per state; `close` loss ratio under which two
-    states are one. `model` itself is never changed. Deterministic given `seed`.
+    batches before a new state may be judged; `replay` samples kept per state (0: none, then nothing is merged);
+    `close` loss ratio under which two states are one. `model` itself is never changed. Deterministic given `seed`.
     """
 
     def __init__(
@@ -130,16 +130,16 @@ class RegimeSnapshotBank:
         self.probabilities = self._filter(self.probabilities, losses)
         self._note(losses)
         best = int(self.probabilities.argmax())
-        spawned = False
-        if best != self.active and float(self.probabilities[best]) >= _SETTLED:
-            self._leave(best)
-        elif best == self.active and self._is_bad(best):
+        spawned = merged = False
+        if best != self.active and float(self.probabilities[best]) >= _CERTAIN:
+            merged = self._leave(best)
+        elif best == self.active and self.max_states > 1 and self._is_bad(best):
             self._spawn()
             spawned = True
         self._since += 1
         self._train(self.active, x, y)
         self._settle(x, y)
-        merged = self._since % (4 * self.patience) == 0 and self._merge()
+        merged = (self._since % (4 * self.patience) == 0 and self._merge()) or merged
         return Observation(mixture, self.active, spawned, merged)
 
     def _note(self, losses: torch.Tensor) -> None:
@@ -155,12 +155,20 @@ class RegimeSnapshotBank:
         _, learned, fast, settled, _, _ = self._ledger[state].tolist()
         return learned >= self.patience and self._since >= 5 and fast > self.alarm * settled
 
-    def _leave(self, state: int) -> None:
-        """Another state takes over: what the old one learned since its checkpoint was the new regime's."""
+    def _leave(self, state: int) -> bool:
+        """Another state takes over: what the old one learned since its checkpoint was the new regime's.
+
+        An old one that never settled was a false alarm and is dropped; returns whether it was.
+        """
+        old = self.active
         self.weights[self.active] = self._checkpoint[self.active]
         self._pending.clear()
         self.active, self._since = state, 0
         self._ledger[state, 2] = self._ledger[state, 3]  # how it did in other regimes does not count against it
+        alarm = self.replay > 0 and self._replay[old] is None and float(self._ledger[old, 1]) < self.patience
+        if alarm:
+            self._remove(old)
+        return alarm
 
     def _spawn(self) -> None:
         """A state for a regime not seen before, from the weights in force; of eight the least used one goes."""
@@ -211,7 +219,8 @@ class RegimeSnapshotBank:
         row[1] += 1
         fast, settled = float(row[2]), float(row[3])
         fits = settled != settled or fast <= self.alarm * settled  # noqa: PLR0124 - NaN test
-        if not fits or float(self.probabilities[self.active]) < _SETTLED:
+        # half of the best is enough: two states that are the same regime share the probability until they are merged
+        if not fits or float(self.probabilities[self.active]) < 0.5 * float(self.probabilities.max()):
             return
         # slow upwards, quick downwards: a state that still improves must not look bad against its past
         step = 1.0 if settled != settled else (0.1 if fast < settled else _SLOW)  # noqa: PLR0124
@@ -225,6 +234,8 @@ class RegimeSnapshotBank:
 
     def _remember(self, state: int, x: torch.Tensor, y: torch.Tensor) -> None:
         """Reservoir sampling into the state's replay."""
+        if self.replay == 0:
+            return
         held = self._replay[state]
         if held is None:
             held = (x[:0].clone(), y[:0].clone())
