@@ -25,13 +25,19 @@ EPSILON = np.float32(1e-5)
 
 @njit(cache=True)
 def matvec_add(y: F32, x: F32, w: F32, start: int) -> None:
-    """y [out] += x [in] @ W [in, out], W stored flat from `start`."""
-    n = len(y)
-    for i in range(len(x)):
-        xi = x[i]
-        row = start + i * n
+    """y [out] += x [in] @ W [in, out], W stored flat from `start`; four rows at once, to load and store y less often."""
+    m, n = len(x), len(y)
+    rows = w[start : start + m * n].reshape(m, n)
+    whole = m - m % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
         for j in range(n):
-            y[j] += xi * w[row + j]
+            y[j] += (a * r0[j] + b * r1[j]) + (c * r2[j] + d * r3[j])
+    for i in range(whole, m):
+        a, r0 = x[i], rows[i]
+        for j in range(n):
+            y[j] += a * r0[j]
 
 
 @njit(cache=True)
@@ -67,14 +73,17 @@ def _attention(dims: I64, w: F32, base: int, cache: F32, bar: int, x: F32) -> No
     seen = min(bar + 1, window)
     scale = np.float32(1.0 / math.sqrt(size))
     scores = np.empty(window, np.float32)
+    keys = cache[: d * window].reshape(d, window)
+    values = cache[d * window :].reshape(window, d)
     for h in range(heads):
+        head = mixed[h * size : (h + 1) * size]
         for c in range(window):
             scores[c] = 0.0
         for j in range(h * size, (h + 1) * size):
             q = qkv[j] * scale
-            row = j * window
+            row = keys[j]
             for c in range(window):
-                scores[c] += q * cache[row + c]
+                scores[c] += q * row[c]
         top = np.float32(-np.inf)
         for c in range(seen):
             scores[c] += w[relative + h * window + (slot - c + window) % window]
@@ -85,9 +94,9 @@ def _attention(dims: I64, w: F32, base: int, cache: F32, bar: int, x: F32) -> No
             total += scores[c]
         for c in range(seen):
             p = scores[c] / total
-            row = d * window + c * d
-            for j in range(h * size, (h + 1) * size):
-                mixed[j] += p * cache[row + j]
+            row = values[c, h * size : (h + 1) * size]
+            for j in range(size):
+                head[j] += p * row[j]
     matvec_add(x, mixed, w, out_start)
 
 

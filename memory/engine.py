@@ -46,15 +46,20 @@ MODE_TRIGGER, MODE_OFF = 0, 1
 
 
 @njit(cache=True)
-def probability_of(dims: I64, off: I64, aoff: I64, w: F32, derived: F64, aux: F64, fast: bool) -> float:
-    """Stage 2: P(the shadow, or what is in force, beats the frozen net over the horizon)."""
-    evidence = np.empty(EVIDENCE)
-    clock = aoff[S_CLOCK]
-    bar = int(aux[clock + BAR])
+def evidence_of(dims: I64, aoff: I64, derived: F64, aux: F64, fast: bool, bar: int, evidence: F64) -> None:
+    """Evidence [12] on bar `bar` about the shadow, or about what is in force (`fast`)."""
     stats = aux[aoff[S_STATS] : aoff[S_STATS] + STAT_SIZE]
     scale, skill = ph_shares(aux, aoff)
     left = left_share(aux, aoff[S_FAST_P] if fast else aoff[S_SHADOW_P], derived, dims)
-    trigger.gather(stats, fast, bar, bar - aux[clock + LAST_RESTART], scale, skill, left, evidence)
+    since = bar - aux[aoff[S_CLOCK] + LAST_RESTART]
+    trigger.gather(stats, fast, bar, since, scale, skill, left, evidence)
+
+
+@njit(cache=True)
+def probability_of(dims: I64, off: I64, aoff: I64, w: F32, derived: F64, aux: F64, fast: bool) -> float:
+    """Stage 2: P(the shadow, or what is in force, beats the frozen net over the horizon)."""
+    evidence = np.empty(EVIDENCE)
+    evidence_of(dims, aoff, derived, aux, fast, int(aux[aoff[S_CLOCK] + BAR]), evidence)
     return trigger.estimate(off, w, evidence)[1]
 
 

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from memory import backbone, engine, fast_weights, layout, pretrained, stream
+from memory.counterfactual import collect
 from memory.layout import CLOCK_NAMES, CLOCK_SIZE, Config
-from memory.unroll import Unrolled, prepare, unroll
+from memory.unroll import Prepared, Unrolled, prepare, unroll
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ class HOPE(nn.Module):
         self._x = np.zeros((streams, self.config.inputs))
         self._record = np.zeros(engine.RECORD)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Make the arrays the compiled step reads follow the slow weights."""
         weights = self._parameters["weights"]
         assert weights is not None
@@ -115,7 +116,7 @@ class HOPE(nn.Module):
         self._take(x)
         weights = self._parameters["weights"]
         if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # type: ignore[union-attr]  # noqa: SLF001
-            self._refresh()
+            self.refresh()
         calendar = self._no_calendar if time_ms is None else calendar_of(np.array([time_ms]))[0]
         out = np.empty((len(self._x), engine.OUT + 2 * self.config.targets + self.config.width))
         refused = engine.step_all(
@@ -184,7 +185,8 @@ class HOPE(nn.Module):
         if array.ndim != 3 or array.shape[2] != self.config.inputs or np.isnan(array).any():
             raise ValueError(f"sequence must be [bars, {self.config.inputs}] or [streams, bars, ...] without NaN")
         calendar = np.zeros((array.shape[1], 4)) if time_ms is None else calendar_of(np.asarray(time_ms))
-        unrolled, record, center, scale = self.unroll(array, calendar, self.self_modify if modify is None else modify)
+        unrolled, record, prepared = self.unroll(array, calendar, self.self_modify if modify is None else modify)
+        center, scale = prepared.center, prepared.scale
         fields = [
             center + scale * unrolled.prediction, unrolled.embedding, record[..., engine.R_PROBABILITY],
             record[..., engine.R_EVENT] > 0, unrolled.active, center + scale * unrolled.frozen,
@@ -192,23 +194,22 @@ class HOPE(nn.Module):
         ]  # fmt: skip
         return Output(*(field[0] if single else field for field in fields))
 
-    def unroll(self, array: F64, calendar: F64, modify: bool) -> tuple[Unrolled, Tensor, Tensor, Tensor]:
-        """(unrolled, record [S, T, RECORD], center, scale [S, T, O]) of sequences [S, T, I]: what training uses."""
+    def unroll(self, array: F64, calendar: F64, modify: bool) -> tuple[Unrolled, Tensor, Prepared]:
+        """(unrolled, record [S, T, RECORD], prepared inputs and labels) of sequences [S, T, I]: what training uses."""
         device = self.weights.device
         prepared = prepare(self._aoff, array, self.config.targets, calendar, device)
         record = np.zeros((*array.shape[:2], engine.RECORD))
         if modify:
             self.replay(array, calendar, record)
         recorded = torch.from_numpy(record).to(device)
-        unrolled = unroll(self.config, self.weights, prepared, recorded if modify else None)
-        return unrolled, recorded, prepared.center, prepared.scale
+        return unroll(self.config, self.weights, prepared, recorded if modify else None), recorded, prepared
 
     def replay(self, array: F64, calendar: F64, record: F64 | None = None, force: Any = None) -> F64:
         """Step through sequences [S, T, I] from empty states without touching the live one: out [S, T, ·].
 
         `force` [S, T] int: 1 opens a modification on that bar, -1 forbids it, 0 leaves it to the trigger.
         """
-        self._refresh()
+        self.refresh()
         s, bars = array.shape[:2]
         out = np.empty((s, bars, engine.OUT + 2 * self.config.targets + self.config.width))
         record = np.zeros((s, bars, engine.RECORD)) if record is None else record
@@ -222,6 +223,15 @@ class HOPE(nn.Module):
                 record[i],
             )  # fmt: skip
         return out
+
+    def counterfactuals(self, x: F64, rows: F64, *, every: int, horizon: int, warm: int) -> int:
+        """Fill rows with paired counterfactuals from one stream x [T, I] (module memory.counterfactual)."""
+        act = np.zeros(layout.act_size(self.config), np.float32)
+        aux = np.zeros(int(self._aoff[-1]))
+        found = collect(
+            self._dims, self._off, self._aoff, self._flat, self._derived, act, aux, x, every, horizon, warm, rows
+        )
+        return int(found)
 
     def slow_hash(self) -> str:
         """SHA-256 of the slow weights: equal before and after any number of steps and modifications."""

@@ -13,6 +13,7 @@ the conditional mean and scale of r[t+1] given everything up to t. Column 0 of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -190,3 +191,19 @@ def features(candles: Array) -> Array:
         row[22] = co
         row[23] = abs(np.log(c / o)) / (span + 1e-12)
     return out
+
+
+def candle_features(path: Path, leader: Path | None = None) -> Array:
+    """Features [T, 24] of a candle file (Parquet with open, high, low, close, volume), the leader's close from another.
+
+    Without a leader, or on bars the leader lacks, the leader's column is the market's own close.
+    """
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    lead = frame["close"]
+    if leader is not None:
+        other = pd.read_parquet(leader).set_index("ts")["close"]
+        lead = other.reindex(frame["ts"]).ffill().fillna(frame["close"].iloc[0]).set_axis(frame.index)
+    columns = [frame[name] for name in ("open", "high", "low", "close", "volume")]
+    return features(np.column_stack([*columns, lead]).astype(np.float64))
