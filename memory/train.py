@@ -89,10 +89,10 @@ def outer_loss(hope: HOPE, array: F64, modify: bool) -> tuple[Tensor, float, flo
     at = slice(WARM_BARS, -1)
     frozen = torch.nn.functional.huber_loss(unrolled.frozen[:, at], target, delta=_CORNER)
     if not modify:
-        return frozen, float(frozen), float(frozen)
+        return frozen, frozen.item(), frozen.item()
     offset = unrolled.shadow[:, at] - unrolled.frozen[:, at]
     shadow = torch.nn.functional.huber_loss(unrolled.frozen[:, at].detach() + offset, target, delta=_CORNER)
-    return frozen + shadow, float(frozen), float(shadow)
+    return frozen + shadow, frozen.item(), shadow.item()
 
 
 def train_predictor(hope: HOPE, rng: np.random.Generator, args: argparse.Namespace, real: list[F64]) -> dict[str, float]:
