@@ -78,7 +78,7 @@ def set_controls(dims: I64, off: I64, aoff: I64, w: F32, derived: F64, aux: F64,
 def decide(
     dims: I64, off: I64, aoff: I64, w: F32, derived: F64, aux: F64, threshold: float, force: int, alarm: bool, record: F64
 ) -> None:
-    """Part 4 of the bar. force: 0 the trigger decides, 1 open now, -1 do not open; threshold above 1 never opens."""
+    """Part 4 of the bar. force: 0 the trigger decides, 1 open now, 2 release now, -1 neither."""
     clock = aoff[S_CLOCK]
     bar = int(aux[clock + BAR])
     if alarm:
@@ -102,7 +102,7 @@ def decide(
     if force == 1 or (force == 0 and due and armed and rested and better and candidate >= threshold):
         open_episode(dims, aoff, aux)
         aux[clock + PROBABILITY] = candidate
-    elif active and due and force == 0 and aux[clock + PROBABILITY] < trigger.RELEASE * threshold:
+    elif active and (force == 2 or (due and force == 0 and aux[clock + PROBABILITY] < trigger.RELEASE * threshold)):
         release(dims, aoff, aux)
         aux[clock + RELEASES] += 1.0
     record[R_FORGET], record[R_NOISE], record[R_STRENGTH] = aux[clock + FORGET], aux[clock + NOISE], aux[clock + STRENGTH]
@@ -189,12 +189,10 @@ def advance(
 def keys(dims: I64, off: I64, w: F32, n: F32, key: F64) -> None:
     """k [R] = Aᵀ n / √d."""
     d, r = dims[D_WIDTH], dims[D_RANK]
-    key[:] = 0.0
-    for i in range(d):
-        for j in range(r):
-            key[j] += n[i] * w[off[W_KEY] + i * r + j]
+    product = np.zeros(r, np.float32)
+    matvec_add(product, n, w, off[W_KEY])
     for j in range(r):
-        key[j] /= math.sqrt(d)
+        key[j] = product[j] / math.sqrt(d)
 
 
 @njit(cache=True)

@@ -207,7 +207,7 @@ class HOPE(nn.Module):
     def replay(self, array: F64, calendar: F64, record: F64 | None = None, force: Any = None) -> F64:
         """Step through sequences [S, T, I] from empty states without touching the live one: out [S, T, ·].
 
-        `force` [S, T] int: 1 opens a modification on that bar, -1 forbids it, 0 leaves it to the trigger.
+        `force` [S, T] int: 1 opens a modification on that bar, 2 releases it, -1 does neither, 0 asks the trigger.
         """
         self.refresh()
         s, bars = array.shape[:2]
