@@ -212,30 +212,26 @@ def report(dims: I64, aoff: I64, aux: F64, prediction: F64, embedding: F32, out:
 
 
 @njit(cache=True)
-def step_all(
-    dims: I64, off: I64, aoff: I64, w: F32, derived: F64, act: F32, aux: F64, x: F64, calendar: F64, threshold: float,
-    mode: int, force: int, out: F64, record: F64,
-) -> int:  # fmt: skip
-    """One bar of every stream: x [S, I], act [S, ·], aux [S, ·], out [S, ·]. Returns 1 and changes nothing on a NaN."""
-    for s in range(len(x)):
-        for i in range(dims[D_INPUTS]):
-            if math.isnan(x[s, i]):
-                return 1
-    for s in range(len(x)):
-        advance(dims, off, aoff, w, derived, act[s], aux[s], x[s], calendar, threshold, mode, force, out[s], record)
-    return 0
-
-
-@njit(cache=True)
-def run_all(
+def run(
     dims: I64, off: I64, aoff: I64, w: F32, derived: F64, act: F32, aux: F64, x: F64, calendar: F64, threshold: float,
     mode: int, force: I64, out: F64, record: F64,
-) -> None:  # fmt: skip
-    """T bars of one stream: x [T, I], calendar [T, 4], force [T], out [T, ·], record [T, RECORD]; no NaN allowed."""
-    for t in range(len(x)):
-        advance(
-            dims, off, aoff, w, derived, act, aux, x[t], calendar[t], threshold, mode, force[t], out[t], record[t]
-        )
+) -> int:  # fmt: skip
+    """T bars of S streams: x [S, T, I], calendar [T, 4], force [S, T], out [S, T, ·], record [S, T, RECORD].
+
+    Returns 1 and changes nothing when x holds NaN. The only entry point: each one would be compiled on its own.
+    """
+    for s in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            for i in range(x.shape[2]):
+                if math.isnan(x[s, t, i]):
+                    return 1
+    for s in range(x.shape[0]):
+        for t in range(x.shape[1]):
+            advance(
+                dims, off, aoff, w, derived, act[s], aux[s], x[s, t], calendar[t], threshold, mode, force[s, t],
+                out[s, t], record[s, t],
+            )  # fmt: skip
+    return 0
 
 
 @njit(cache=True)

@@ -88,24 +88,28 @@ def write_torch(
     b: Tensor, p: Tensor, k: Tensor, v: Tensor, alpha: Tensor, noise: Tensor, prior: Tensor, delta_rule: bool
 ) -> tuple[Tensor, Tensor]:
     """The same write, differentiable: b [S, O, R], p [S, R, R], k [S, R], v [S, O], alpha and noise [S]."""
-    alpha, noise = alpha[:, None], noise[:, None]
+    alpha = alpha[:, None, None]
     if not delta_rule:
-        square = (alpha * alpha)[..., None]
+        square = alpha * alpha
         p = square * p + (1.0 - square) * torch.diag(prior)
-    pk = torch.einsum("sij,sj->si", p, k)
-    gain = pk / (noise + (k * pk).sum(-1, keepdim=True))
-    b = alpha[..., None] * b
-    error = (v - torch.einsum("sor,sr->so", b, k)).clamp(-CLIP, CLIP)
-    b = b + error[..., None] * gain[:, None, :]
+    column = k[:, :, None]
+    pk = p @ column  # [S, R, 1]
+    gain = pk / (noise[:, None, None] + column.mT @ pk)
+    b = alpha * b
+    error = (v[:, :, None] - b @ column).clamp(-CLIP, CLIP)
+    b = b + error @ gain.mT
     if not delta_rule:
-        p = p - gain[..., None] * pk[:, None, :]
+        p = p - gain @ pk.mT
     return b, p
 
 
 def cap_torch(b: Tensor, gram_key: Tensor, gram_lift: Tensor, limit: Tensor) -> Tensor:
-    """The same cap, differentiable: b [S, O, R]."""
-    square = torch.einsum("ac,sai,ij,scj->s", gram_lift, b, gram_key, b)
-    factor = torch.where(square > limit * limit, limit / square.clamp_min(1e-24).sqrt(), torch.ones_like(square))
+    """The same cap: b [S, O, R]; the factor is a constant of the gradient, as a projection's scale would be."""
+    with torch.no_grad():
+        square = ((gram_lift @ b @ gram_key) * b).sum((1, 2))
+        if not bool((square > limit * limit).any()):
+            return b
+        factor = (limit / square.clamp_min(1e-24).sqrt()).clamp_max(1.0)
     return b * factor[:, None, None]
 
 

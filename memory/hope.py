@@ -82,7 +82,8 @@ class HOPE(nn.Module):
         self._dims = self.config.dims()
         self._off = layout.offsets(layout.weight_sizes(self.config))
         self._aoff = layout.offsets(layout.aux_sizes(self.config))
-        self._no_calendar = np.zeros(4)
+        self._no_calendar = np.zeros((1, 4))
+        self._columns = engine.OUT + 2 * targets + width
         self._single = True
         self._fresh_for: tuple[Any, int] = (None, -1)
         self.reset(0)
@@ -96,8 +97,9 @@ class HOPE(nn.Module):
         """Forget everything but the slow weights; the next step may bring `streams` streams (0: any number)."""
         self._act = np.zeros((streams, layout.act_size(self.config)), np.float32)
         self._aux = np.zeros((streams, int(self._aoff[-1])))
-        self._x = np.zeros((streams, self.config.inputs))
-        self._record = np.zeros(engine.RECORD)
+        self._x = np.zeros((streams, 1, self.config.inputs))
+        self._record = np.zeros((streams, 1, engine.RECORD))
+        self._force = np.zeros((streams, 1), np.int64)  # a session never forces: benchmarks and tests do
 
     def refresh(self) -> None:
         """Make the arrays the compiled step reads follow the slow weights."""
@@ -117,18 +119,16 @@ class HOPE(nn.Module):
         weights = self._parameters["weights"]
         if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # type: ignore[union-attr]  # noqa: SLF001
             self.refresh()
-        calendar = self._no_calendar if time_ms is None else calendar_of(np.array([time_ms]))[0]
-        out = np.empty((len(self._x), engine.OUT + 2 * self.config.targets + self.config.width))
-        refused = engine.step_all(
+        calendar = self._no_calendar if time_ms is None else calendar_of(np.array([time_ms]))
+        out = np.empty((len(self._x), 1, self._columns))
+        refused = engine.run(
             self._dims, self._off, self._aoff, self._flat, self._derived, self._act, self._aux, self._x, calendar,
             self.trigger_threshold, engine.MODE_TRIGGER if self.self_modify else engine.MODE_OFF, self._force, out,
             self._record,
         )  # fmt: skip
         if refused:
             raise ValueError("x holds NaN: refused, nothing was changed")
-        return self._output(out, isinstance(x, Tensor))
-
-    _force = 0  # benchmarks force (1) or forbid (-1) an opening; sessions never touch it
+        return self._output(out[:, 0], isinstance(x, Tensor))
 
     def _take(self, x: Any) -> None:
         """Copy x into the input buffer, fixing the number of streams on the first call."""
@@ -143,7 +143,7 @@ class HOPE(nn.Module):
             self._single = single
         if streams != len(self._x) or single != self._single:
             raise ValueError(f"this HOPE follows {len(self._x)} streams; x has shape {shape}: call reset first")
-        self._x[:] = array
+        self._x[:, 0] = array
 
     def _output(self, out: F64, torch_like: bool) -> Output:
         """Cut the step's flat result into an Output."""
@@ -194,15 +194,20 @@ class HOPE(nn.Module):
         ]  # fmt: skip
         return Output(*(field[0] if single else field for field in fields))
 
-    def unroll(self, array: F64, calendar: F64, modify: bool) -> tuple[Unrolled, Tensor, Prepared]:
-        """(unrolled, record [S, T, RECORD], prepared inputs and labels) of sequences [S, T, I]: what training uses."""
+    def unroll(
+        self, array: F64, calendar: F64, modify: bool, fixed: bool = False
+    ) -> tuple[Unrolled, Tensor, Prepared]:
+        """(unrolled, record [S, T, RECORD], prepared inputs and labels) of sequences [S, T, I]: what training uses.
+
+        fixed: no gradient through the predictor (module memory.unroll).
+        """
         device = self.weights.device
         prepared = prepare(self._aoff, array, self.config.targets, calendar, device)
         record = np.zeros((*array.shape[:2], engine.RECORD))
         if modify:
             self.replay(array, calendar, record)
         recorded = torch.from_numpy(record).to(device)
-        return unroll(self.config, self.weights, prepared, recorded if modify else None), recorded, prepared
+        return unroll(self.config, self.weights, prepared, recorded if modify else None, fixed), recorded, prepared
 
     def replay(self, array: F64, calendar: F64, record: F64 | None = None, force: Any = None) -> F64:
         """Step through sequences [S, T, I] from empty states without touching the live one: out [S, T, ·].
@@ -211,17 +216,18 @@ class HOPE(nn.Module):
         """
         self.refresh()
         s, bars = array.shape[:2]
-        out = np.empty((s, bars, engine.OUT + 2 * self.config.targets + self.config.width))
+        out = np.empty((s, bars, self._columns))
         record = np.zeros((s, bars, engine.RECORD)) if record is None else record
         force = np.zeros((s, bars), np.int64) if force is None else force
-        for i in range(s):
-            act = np.zeros(layout.act_size(self.config), np.float32)
-            aux = np.zeros(int(self._aoff[-1]))
-            engine.run_all(
-                self._dims, self._off, self._aoff, self._flat, self._derived, act, aux, array[i], calendar,
-                self.trigger_threshold, engine.MODE_TRIGGER if self.self_modify else engine.MODE_OFF, force[i], out[i],
-                record[i],
-            )  # fmt: skip
+        act = np.zeros((s, layout.act_size(self.config)), np.float32)
+        aux = np.zeros((s, int(self._aoff[-1])))
+        refused = engine.run(
+            self._dims, self._off, self._aoff, self._flat, self._derived, act, aux, np.ascontiguousarray(array),
+            np.ascontiguousarray(calendar), self.trigger_threshold,
+            engine.MODE_TRIGGER if self.self_modify else engine.MODE_OFF, force, out, record,
+        )  # fmt: skip
+        if refused:
+            raise ValueError("the sequence holds NaN")
         return out
 
     def counterfactuals(self, x: F64, rows: F64, *, every: int, horizon: int, warm: int) -> int:

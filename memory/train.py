@@ -3,7 +3,7 @@
 Three stages, all on synthetic regime markets (`memory.markets`) drawn from the seed, and on real candles where
 `--candles FILE` names some (open, high, low, close, volume; never needed to reproduce what ships):
  1 predictor: Huber loss of the frozen prediction over whole sequences;
- 2 fast weights: the shadow's loss along unrolls joins (meta-learned: keys A, prior P₀, modifier), same optimizer;
+ 2 fast weights: the shadow's loss along unrolls, predictor fixed (meta-learned: keys A, prior P₀, modifier);
  3 trigger: paired counterfactuals, then a 12-16-2 network by Huber regression and cross-entropy, then its probability
    calibrated by a two-parameter logistic fit (Platt) on streams of its own.
 The continuum's levels have update periods (1, 8, 64, ...): gradients of level ℓ are averaged at frozen weights over its
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ F64 = NDArray[np.float64]
 WARM_BARS = 48  # bars of a sequence that carry no loss: scales and context are still filling
 PERIODS = (1, 8, 64)
 _CORNER = 2.5  # Huber's corner, as in memory.trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One outer loop: steps of `streams` sequences of `bars` bars at a peak rate; modify: stage 2."""
+
+    steps: int
+    streams: int
+    bars: int
+    rate: float
+    modify: bool
 
 
 class LevelAdam:
@@ -82,43 +94,43 @@ def markets_batch(rng: np.random.Generator, streams: int, bars: int, real: list[
 
 
 def outer_loss(hope: HOPE, array: F64, modify: bool) -> tuple[Tensor, float, float]:
-    """(loss with gradient, frozen loss, shadow loss) of sequences [S, T, I]; predictions at t meet the label of t + 1."""
-    hope_calendar = np.zeros((array.shape[1], 4))
-    unrolled, _, prepared = hope.unroll(array, hope_calendar, modify)
-    target = prepared.y[:, WARM_BARS + 1 :]
-    at = slice(WARM_BARS, -1)
+    """(loss with gradient, frozen loss, shadow loss) of sequences [S, T, I]; predictions at t meet the label of t + 1.
+
+    modify: the loss of the shadow's corrected prediction, with the predictor held fixed; else the frozen one's.
+    """
+    unrolled, _, prepared = hope.unroll(array, np.zeros((array.shape[1], 4)), modify, fixed=modify)
+    target, at = prepared.y[:, WARM_BARS + 1 :], slice(WARM_BARS, -1)
     frozen = torch.nn.functional.huber_loss(unrolled.frozen[:, at], target, delta=_CORNER)
     if not modify:
         return frozen, frozen.item(), frozen.item()
-    offset = unrolled.shadow[:, at] - unrolled.frozen[:, at]
-    shadow = torch.nn.functional.huber_loss(unrolled.frozen[:, at].detach() + offset, target, delta=_CORNER)
-    return frozen + shadow, frozen.item(), shadow.item()
+    shadow = torch.nn.functional.huber_loss(unrolled.shadow[:, at], target, delta=_CORNER)
+    return shadow, frozen.item(), shadow.item()
 
 
-def train_predictor(hope: HOPE, rng: np.random.Generator, args: argparse.Namespace, real: list[F64]) -> dict[str, float]:
-    """Stages 1 and 2. Returns the last hundred steps' mean losses."""
+def outer_loop(hope: HOPE, rng: np.random.Generator, stage: Stage, real: list[F64]) -> dict[str, float]:
+    """Stage 1 or 2. Returns the last hundred steps' mean losses."""
     flat = hope.weights
-    optimizer = LevelAdam(hope.config, flat.data, args.rate)
-    total = args.steps + args.unroll_steps
+    optimizer = LevelAdam(hope.config, flat.data, stage.rate)
     history: list[tuple[float, float]] = []
-    for step in range(total):
-        modify = step >= args.steps
-        array = markets_batch(rng, args.streams, args.bars, real)
-        loss, frozen, shadow = outer_loss(hope, array, modify)
+    for step in range(stage.steps):
+        array = markets_batch(rng, stage.streams, stage.bars, real)
+        loss, frozen, shadow = outer_loss(hope, array, stage.modify)
         (gradient,) = torch.autograd.grad(loss, [flat])
         norm = float(gradient.norm())
         if not math.isfinite(norm):
             raise FloatingPointError(f"gradient of step {step} is not finite")
-        rate = args.rate * min(1.0, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
-        optimizer.step(gradient, min(1.0, 1.0 / norm), rate)
+        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * step / stage.steps))
+        optimizer.step(gradient, min(1.0, 1.0 / (norm + 1e-12)), stage.rate * min(1.0, (step + 1) / 30) * cosine)
         with torch.no_grad():
             flat.mul_(1.0)  # a public in-place change: the compiled step notices it
         history.append((frozen, shadow))
-        if step % 50 == 49:
-            mean = np.mean(history[-50:], 0)
-            sys.stderr.write(f"step {step + 1}/{total} frozen {mean[0]:.4f} shadow {mean[1]:.4f} |g| {norm:.3f}\n")
+        if step % 25 == 24:
+            mean = np.mean(history[-25:], 0)
+            sys.stderr.write(
+                f"step {step + 1}/{stage.steps} frozen {mean[0]:.4f} shadow {mean[1] - mean[0]:+.5f} |g| {norm:.3f}\n"
+            )
     mean = np.mean(history[-100:], 0)
-    return {"frozen_loss": float(mean[0]), "shadow_loss": float(mean[1])}
+    return {"frozen_loss": float(mean[0]), "shadow_gain": float(mean[0] - mean[1])}
 
 
 def pairs(hope: HOPE, rng: np.random.Generator, streams: int, bars: int) -> list[F64]:
@@ -208,7 +220,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", choices=("kalman", "delta"), default="kalman")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--steps", type=int, default=500, help="outer steps on the frozen prediction")
-    parser.add_argument("--unroll-steps", type=int, default=150, help="outer steps through the fast weights")
+    parser.add_argument("--fast-steps", type=int, default=120, help="outer steps through the fast weights")
+    parser.add_argument("--fast-rate", type=float, default=1e-2)
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--bars", type=int, default=384)
     parser.add_argument("--rate", type=float, default=3e-3)
@@ -232,9 +245,14 @@ def main(argv: list[str] | None = None) -> Path:
     rng = np.random.default_rng([args.seed, 1])
     card: dict[str, Any] = {"seed": args.seed, "command": "python -m memory.train " + " ".join(argv or sys.argv[1:])}
     if args.trigger_only:
-        card["predictor"] = pretrained.read(path)[2]["predictor"]
+        old = pretrained.read(path)[2]
+        card["predictor"], card["fast"], card["first_command"] = old["predictor"], old["fast"], old["command"]
     else:
-        card["predictor"] = train_predictor(hope, rng, args, [candle_features(p) for p in args.candles])
+        real = [candle_features(path) for path in args.candles]
+        predictor = Stage(args.steps, args.streams, args.bars, args.rate, False)
+        fast = Stage(args.fast_steps, 2 * args.streams, args.bars + args.bars // 3, args.fast_rate, True)
+        card["predictor"] = outer_loop(hope, rng, predictor, real)
+        card["fast"] = outer_loop(hope, rng, fast, real)
     found = pairs(hope, np.random.default_rng([args.seed, 2]), args.trigger_streams, args.trigger_bars)
     card["trigger"] = fit_trigger(hope, found, 1500, torch.Generator().manual_seed(args.seed))
     card["torch"] = torch.__version__

@@ -80,12 +80,16 @@ def prepare(aoff: I64, sequence: F64, targets: int, calendar: F64, device: torch
     )
 
 
-def unroll(config: Config, flat: Tensor, prepared: Prepared, record: Tensor | None) -> Unrolled:
-    """Predictions along recorded decisions [S, T, RECORD]; without a record, the frozen net alone."""
+def unroll(config: Config, flat: Tensor, prepared: Prepared, record: Tensor | None, fixed: bool = False) -> Unrolled:
+    """Predictions along recorded decisions [S, T, RECORD]; without a record, the frozen net alone.
+
+    fixed: no gradient through the predictor, only through fast weights and modifier.
+    """
     single, groups = backbone.views(config, flat)
-    n = backbone.encode(config, single, groups, prepared.z, prepared.calendar)
-    core = n + n @ single["core_weight"]
-    frozen, embedding = backbone.readout(single, groups, core)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
+        n = backbone.encode(config, single, groups, prepared.z, prepared.calendar)
+        core = n + n @ single["core_weight"]
+        frozen, embedding = backbone.readout(single, groups, core)
     frozen64 = frozen.double()
     if record is None:
         quiet = torch.zeros(frozen.shape[:2], dtype=torch.bool, device=frozen.device)
@@ -141,9 +145,12 @@ def _recursion(
             event = marks[:, t, 2, None, None]
             fast, fast_p = torch.where(event, b, fast), torch.where(event, p, fast_p)
         strength = controls[:, 2, None]
-        shadows.append(strength * torch.einsum("sor,sr->so", b, key[:, t]))
-        fasts.append(strength * torch.einsum("sor,sr->so", fast, key[:, t]))
-    return torch.stack(shadows, 1), torch.stack(fasts, 1)
+        shadows.append(strength[..., None] * b)
+        if any_event:
+            fasts.append(strength[..., None] * fast)
+    column = key[..., None]
+    shadow = (torch.stack(shadows, 1) @ column)[..., 0]
+    return shadow, (torch.stack(fasts, 1) @ column)[..., 0] if any_event else torch.zeros_like(shadow)
 
 
 def _limits(config: Config, single: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,14 @@ def _until_modified(hope: HOPE, x: np.ndarray) -> int:
     raise AssertionError("no modification in this stream")
 
 
+def _forced(hope: HOPE, row: np.ndarray, force: int) -> None:
+    if len(hope._x) == 0:
+        hope.reset(row.shape[0] if row.ndim == 2 else 1)
+        hope._single = row.ndim == 1
+    hope._force[:] = force
+    hope.step(row)
+
+
 def _fast(hope: HOPE) -> np.ndarray:
     at = hope._aoff
     return hope._aux[0, at[layout.S_FAST] : at[layout.S_STATS]].copy()
@@ -46,16 +54,14 @@ def test_rollback_is_bit_exact_through_several_modifications() -> None:
     hope = HOPE(weights=None, trigger_threshold=2.0)
     before = []
     for t, row in enumerate(x):
-        hope._force = 1 if t in (100, 300, 500) else -1
-        if hope._force == 1:
-            hope._force = -1
+        opening = t in (100, 300, 500)
+        if opening:
             probe = HOPE(weights=None, trigger_threshold=2.0)
             probe.load_state_dict({k: v.clone() for k, v in hope.state_dict().items()})
-            probe._force = -1
+            probe._force[:] = -1
             probe.step(row)  # the same bar without opening: what is in force, after this bar's write
             before.append(_fast(probe))
-            hope._force = 1
-        hope.step(row)
+        _forced(hope, row, 1 if opening else -1)
     assert hope.clock()["episodes"] == 3
     for expected in reversed(before):
         assert hope.rollback()
@@ -83,8 +89,7 @@ def test_a_full_journal_loses_its_oldest_entry_only() -> None:
     hope = HOPE(weights=None, trigger_threshold=2.0)
     x = regime_market(np.random.default_rng(4), 500).features
     for t, row in enumerate(x):
-        hope._force = 1 if t >= 100 and t % 10 == 0 else -1
-        hope.step(row)
+        _forced(hope, row, 1 if t >= 100 and t % 10 == 0 else -1)
     assert hope.clock()["episodes"] == 40
     undone = 0
     while hope.rollback():
@@ -96,8 +101,7 @@ def test_rollback_of_one_stream_leaves_the_others() -> None:
     x = np.stack([regime_market(np.random.default_rng(s), 300).features for s in (5, 6)], 1)
     hope = HOPE(weights=None, trigger_threshold=2.0)
     for t, row in enumerate(x):
-        hope._force = 1 if t == 200 else -1
-        hope.step(row)
+        _forced(hope, row, 1 if t == 200 else -1)
     at = hope._aoff
     other = hope._aux[1].copy()
     assert hope.rollback(stream=0)
