@@ -32,7 +32,7 @@ from memory.hope import HOPE
 from memory.markets import Market, features, regime_market
 
 BARS, AT, SPAN = 3000, 1500, 200
-RATES = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3)
+RATES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
 def predictions(hope: HOPE, data: Labelled, force: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -92,7 +92,7 @@ def after_switches(values: np.ndarray, markets: list[Market], span: int) -> np.n
 
 
 def tune_rate(hope: HOPE, seed: int) -> float:
-    markets = [m for k in ("trend", "correlation") for m in planted_markets(k, 8, BARS, AT, seed)]
+    markets = [m for k in ("trend", "correlation", "novel") for m in planted_markets(k, 8, BARS, AT, seed)]
     data = labelled(hope, markets)
     scores = [after_switches(excess(data, fine_tuned(hope, data, r)), markets, SPAN).mean() for r in RATES]
     return RATES[int(np.argmin(scores))]
@@ -142,7 +142,7 @@ def main() -> None:
     for name, net in nets.items():
         print(f"{name}: {net.provenance.predictor}; trained: {net.trained}")
     rate = tune_rate(nets["attention"], args.seed + 1)
-    for kind in ("trend", "correlation", "volatility", "none"):
+    for kind in ("trend", "correlation", "volatility", "novel", "none"):
         markets = planted_markets(kind, args.markets, BARS, AT, args.seed)
         if kind == "none":  # where a switch would have been, to see what false alarms cost
             markets = [Market(m.candles, m.features, m.mean, m.scale, (AT,)) for m in markets]

@@ -89,7 +89,7 @@ def initial_weights(config: Config, generator: torch.Generator) -> Tensor:
     fill(single["key_weight"], 1.0)
     fill(single["head_weight"], 0.1 * d**-0.5)
     single["core_gain"].fill_(1.0)
-    single["log_prior"].fill_(-4.5)
+    single["log_prior"].fill_(-3.5)
     for layer in groups["layers"]:
         layer["gain"].fill_(1.0)
         for name in layer.keys() & {"qkv", "wx", "wh"}:

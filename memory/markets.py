@@ -1,10 +1,11 @@
 """Synthetic two-asset markets with hidden regimes, and the 24 causal features HOPE was trained on.
 
 A market is a target and a leader. One bar later the target's return is predictable by
-    r[t+1] = σ_t (own · r̃[t] + lead · l̃[t] + trend · m̃[t] + ε),   ε ~ t(5) of unit variance,
-where r̃, l̃ are the last returns and m̃ the last eight bars' sum, all in units of their own scale. A *regime* is
-(own, lead, trend, volatility, correlation); regimes last `shortest` bars plus a geometric time. `planted` makes one
-known switch of a named kind in the middle. Because the mean is known, so is the oracle's error.
+    r[t+1] = σ_t (own · r̃[t] + lead · l̃[t] + trend · m̃[t] + volume · ṽ[t] + ε),   ε ~ t(5) of unit variance,
+where r̃, l̃ are the last returns, m̃ the last eight bars' sum and ṽ the bar's surplus volume, in units of their own scale.
+A *regime* is (own, lead, trend, volatility, correlation, volume); regimes last `shortest` bars plus a geometric time.
+Random regimes never use `volume`: it is kept for the planted kind "novel", a dependence no predictor was trained on.
+`planted` makes one known switch of a named kind in the middle. Because the mean is known, so is the oracle's error.
 
 Shapes: T bars; candles [T, 6] = open, high, low, close, volume, leader close; features [T, 24]; `mean`, `scale` [T] are
 the conditional mean and scale of r[t+1] given everything up to t. Column 0 of the features is the target's log return.
@@ -21,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Kind = Literal["volatility", "trend", "correlation", "none"]
+Kind = Literal["volatility", "trend", "correlation", "novel", "none"]
 
 FEATURES = 24
 KINDS: tuple[Kind, ...] = ("volatility", "trend", "correlation")
@@ -37,10 +38,11 @@ class Regime:
     trend: float
     volatility: float = 1.0
     correlation: float = 0.6
+    volume: float = 0.0
 
     def row(self) -> list[float]:
         """The regime as numbers, in field order."""
-        return [self.own, self.lead, self.trend, self.volatility, self.correlation]
+        return [self.own, self.lead, self.trend, self.volatility, self.correlation, self.volume]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def random_regime(rng: np.random.Generator) -> Regime:
 
 def regime_market(rng: np.random.Generator, bars: int, shortest: int = 150, mean_extra: int = 300) -> Market:
     """A market of `bars` bars whose regimes change at random, hidden times."""
-    rows = np.empty((bars, 5))
+    rows = np.empty((bars, 6))
     switches = []
     t = 0
     while t < bars:
@@ -76,29 +78,31 @@ def regime_market(rng: np.random.Generator, bars: int, shortest: int = 150, mean
 
 
 def planted(rng: np.random.Generator, kind: Kind, bars: int, at: int) -> Market:
-    """A market with exactly one switch, at bar `at`: volatility doubles, the trend flips, or the leader lets go.
+    """A market with exactly one switch, at bar `at`: volatility doubles, the trend flips, the
+    correlation with the leader breaks (lead and co-movement change sign), or a novel dependence replaces the old one.
 
     With kind "none" nothing changes (for false alarms). Raises ValueError when `at` lies outside the market.
     """
     if not 0 < at < bars:
         raise ValueError(f"the switch must lie inside the market: at={at}, bars={bars}")
-    before = Regime(0.25, 0.0, 0.15) if kind in ("trend", "volatility") else Regime(0.0, 0.4, 0.0, 1.0, 0.6)
+    before = Regime(0.25, 0.0, 0.15) if kind in ("trend", "volatility", "novel") else Regime(0.0, 0.4, 0.0, 1.0, 0.6)
     if kind == "none":
         before = Regime(0.25, 0.0, 0.15) if rng.random() < 0.5 else Regime(0.0, 0.4, 0.0, 1.0, 0.6)
     after = {
         "volatility": Regime(before.own, before.lead, before.trend, 2.0, before.correlation),
         "trend": Regime(-before.own, before.lead, -before.trend, 1.0, before.correlation),
         "correlation": Regime(0.0, -0.4, 0.0, 1.0, -0.6),
+        "novel": Regime(0.0, 0.0, 0.0, 1.0, before.correlation, 0.4),
         "none": before,
     }[kind]
-    rows = np.empty((bars, 5))
+    rows = np.empty((bars, 6))
     rows[:at] = before.row()
     rows[at:] = after.row()
     return _simulate(rng, rows, () if kind == "none" else (at,))
 
 
 def _simulate(rng: np.random.Generator, rows: Array, switches: tuple[int, ...]) -> Market:
-    """Turn regimes per bar [T, 5] and fresh noise into a market."""
+    """Turn regimes per bar [T, 6] and fresh noise into a market."""
     bars = len(rows)
     noise = rng.standard_t(5, size=(bars, 2)) / np.sqrt(5.0 / 3.0)
     shape = rng.exponential(size=(bars, 3))
@@ -113,12 +117,12 @@ def _walk(rows: Array, noise: Array, shape: Array) -> tuple[Array, Array, Array]
     candles = np.empty((bars, 6))
     mean, scale = np.empty(bars), np.empty(bars)
     own = np.zeros(bars)
-    last_own, last_lead, trend = 0.0, 0.0, 0.0
+    last_own, last_lead, trend, surplus = 0.0, 0.0, 0.0, 0.0
     close, leader = 100.0, 50.0
     for t in range(bars):
         a, c, m, vol, rho = rows[t, 0], rows[t, 1], rows[t, 2], rows[t, 3], rows[t, 4]
         sigma = _BASE_SCALE * vol
-        drift = a * last_own + c * last_lead + m * trend
+        drift = a * last_own + c * last_lead + m * trend + rows[t, 5] * surplus
         drift = min(max(drift, -2.0), 2.0)
         if t > 0:
             mean[t - 1], scale[t - 1] = sigma * drift, sigma
@@ -135,6 +139,7 @@ def _walk(rows: Array, noise: Array, shape: Array) -> tuple[Array, Array, Array]
         candles[t, 5] = leader
         own[t] = min(max(step, -4.0), 4.0)
         last_own, last_lead = own[t], min(max(lead_noise, -4.0), 4.0)
+        surplus = min(shape[t, 2] - 1.0, 3.0)
         trend = 0.0
         for back in range(max(0, t - 7), t + 1):
             trend += own[back] / np.sqrt(8.0)

@@ -137,7 +137,7 @@ def pairs(hope: HOPE, rng: np.random.Generator, streams: int, bars: int) -> list
     """Counterfactual pairs per stream, [N, EVIDENCE + 3] each: half random regimes, half one planted switch or none."""
     hope.refresh()
     found = []
-    kinds = (*KINDS, "none")
+    kinds = (*KINDS, "novel", "none")
     for i in range(streams):
         if i % 2:
             x = planted(rng, kinds[(i // 2) % len(kinds)], bars, int(rng.integers(bars // 3, bars // 2))).features
@@ -219,13 +219,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--modifier", choices=("mlp", "lstm"), default="mlp")
     parser.add_argument("--write", choices=("kalman", "delta"), default="kalman")
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=500, help="outer steps on the frozen prediction")
-    parser.add_argument("--fast-steps", type=int, default=120, help="outer steps through the fast weights")
-    parser.add_argument("--fast-rate", type=float, default=1e-2)
+    parser.add_argument("--steps", type=int, default=1000, help="outer steps on the frozen prediction")
+    parser.add_argument("--fast-steps", type=int, default=100, help="outer steps through the fast weights")
+    parser.add_argument("--fast-rate", type=float, default=5e-2)
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--bars", type=int, default=384)
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--trigger-streams", type=int, default=160)
+    parser.add_argument("--trigger-streams", type=int, default=120)
     parser.add_argument("--trigger-bars", type=int, default=2000)
     parser.add_argument("--trigger-only", action="store_true", help="keep predictor and modifier of the existing file")
     parser.add_argument("--candles", type=Path, action="append", default=[], help="parquet of real candles to mix in")
@@ -254,7 +254,7 @@ def main(argv: list[str] | None = None) -> Path:
         card["predictor"] = outer_loop(hope, rng, predictor, real)
         card["fast"] = outer_loop(hope, rng, fast, real)
     found = pairs(hope, np.random.default_rng([args.seed, 2]), args.trigger_streams, args.trigger_bars)
-    card["trigger"] = fit_trigger(hope, found, 1500, torch.Generator().manual_seed(args.seed))
+    card["trigger"] = fit_trigger(hope, found, 600, torch.Generator().manual_seed(args.seed))
     card["torch"] = torch.__version__
     pretrained.save(path, config, hope.weights, card)
     sys.stdout.write(f"{path.name} {pretrained.read(path)[2]}\n")

@@ -37,11 +37,12 @@ WARM = 64  # no modification before this many bars: the detectors and scales are
 EVERY_AWAKE, EVERY_ASLEEP = 4, 16  # bars between two estimates while armed or in force, and otherwise
 
 # Page-Hinkley (threshold, delta, forgetting) in deviations, and ADWIN's confidence; set on the tuning markets of
-# `benchmarks/hope_detection.py --tune` for about one false alarm in 5,000 quiet bars
-PH_SCALE_THRESHOLD, PH_SCALE_DELTA = 40.0, 0.10
-PH_SKILL_THRESHOLD, PH_SKILL_DELTA = 12.0, 0.05
+# `benchmarks/hope_detection.py --tune`: scale for 0.2 false alarms in 10,000 quiet bars; skill for about 7, because a
+# flipped trend hardly shows in the error of a net that adapts in context, and stage 2 sorts false alarms out
+PH_SCALE_THRESHOLD, PH_SCALE_DELTA = 30.0, 0.20
+PH_SKILL_THRESHOLD, PH_SKILL_DELTA = 8.0, 0.05
 PH_FORGET, PH_MIN = 0.9995, 30
-ADWIN_DELTA, ADWIN_CLOCK = 1e-4, 16
+ADWIN_DELTA, ADWIN_CLOCK = 0.05, 16
 LOSS_CLIP = 3.0  # Huber losses and skills are winsorised before detection: one jump is not a regime
 
 
