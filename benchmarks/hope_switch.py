@@ -25,6 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+import torch
 from benchmarks.hope_common import Labelled, excess, interval, labelled, planted_markets
 
 from memory import engine
@@ -45,9 +46,10 @@ def predictions(hope: HOPE, data: Labelled, force: np.ndarray | None = None) -> 
 def fine_tuned(hope: HOPE, data: Labelled, rate: float) -> np.ndarray:
     """Online normalised SGD of the readout on the frozen net's embedding, Huber-clipped like the fast weights."""
     frozen_net = HOPE(weights=None, self_modify=False, backbone=hope.config.backbone)
-    frozen_net.load_state_dict({"weights": hope.weights.detach(), **_quiet(frozen_net)})
+    with torch.no_grad():
+        frozen_net.weights.copy_(hope.weights)
     _, frozen, out = predictions(frozen_net, data)
-    e = out[..., engine.OUT + 2 :]
+    e = out[..., engine.OUT + 2 : engine.OUT + 2 + hope.config.width]
     w = np.zeros((len(e), e.shape[2]))
     result = np.empty_like(frozen)
     for t in range(e.shape[1]):
@@ -56,11 +58,6 @@ def fine_tuned(hope: HOPE, data: Labelled, rate: float) -> np.ndarray:
             w += rate * error[:, None] * e[:, t - 1] / (1.0 + (e[:, t - 1] ** 2).sum(1, keepdims=True))
         result[:, t] = frozen[:, t] + (w * e[:, t]).sum(1)
     return result
-
-
-def _quiet(net: HOPE) -> dict:
-    state = net.state_dict()
-    return {key: state[key] for key in ("dims", "act", "aux", "settings")}
 
 
 def random_force(out: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -45,7 +45,7 @@ def _live(
 ) -> float:
     """Mean advantage over `horizon` bars from bar `at`, with a modification opened there or already in force."""
     calendar, record = np.zeros(4), np.zeros(RECORD)
-    out = np.zeros(OUT + 2 * dims[D_TARGETS] + dims[D_WIDTH])
+    out = np.zeros(OUT + 2 * dims[D_TARGETS] + 2 * dims[D_WIDTH])
     total = 0.0
     for t in range(at, at + horizon):
         force = 1 if opening and t == at else -1
@@ -64,7 +64,7 @@ def collect(
     Pairs are taken every `every` bars while the trigger is armed and every 4·`every` bars otherwise.
     """
     calendar, record = np.zeros(4), np.zeros(RECORD)
-    out = np.zeros(OUT + 2 * dims[D_TARGETS] + dims[D_WIDTH])
+    out = np.zeros(OUT + 2 * dims[D_TARGETS] + 2 * dims[D_WIDTH])
     n = 0
     for t in range(len(x) - 2 * horizon - 2):
         before_act, before_aux = act.copy(), aux.copy()

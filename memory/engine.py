@@ -10,7 +10,7 @@ The frozen prediction never depends on 4 and 5: fast weights act behind the recu
 copying O·R + R² floats back, and a silent net gives the frozen net's bits.
 
 Arrays per stream: `act` float32 (backbone), `aux` float64 (module memory.stream), `out` float64
-[OUT + 2·O + D]: scalars, prediction and frozen prediction in the target's own units, embedding.
+[OUT + 2·O + 2·D]: scalars, prediction and frozen prediction in the target's own units, embedding, core input n.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def advance(
                     c[i] += np.float32(derived[up + i * o + j] * aux[aoff[S_OFFSET] + o + j])
             embedding[:] = c
             readout(dims, off, w, embedding, prediction)
-    report(dims, aoff, aux, prediction, embedding, out)
+    report(dims, aoff, aux, prediction, embedding, n, out)
     aux[clock + BAR] = bar + 1.0
 
 
@@ -196,7 +196,7 @@ def keys(dims: I64, off: I64, w: F32, n: F32, key: F64) -> None:
 
 
 @njit(cache=True)
-def report(dims: I64, aoff: I64, aux: F64, prediction: F64, embedding: F32, out: F64) -> None:
+def report(dims: I64, aoff: I64, aux: F64, prediction: F64, embedding: F32, n: F32, out: F64) -> None:
     """Write `out` and remember what the next label has to be compared with."""
     o, clock = dims[D_TARGETS], aoff[S_CLOCK]
     for j in range(o):
@@ -206,6 +206,7 @@ def report(dims: I64, aoff: I64, aux: F64, prediction: F64, embedding: F32, out:
         out[OUT + o + j] = center + scale * aux[aoff[S_FROZEN] + j]
     for i in range(dims[D_WIDTH]):
         out[OUT + 2 * o + i] = embedding[i]
+        out[OUT + 2 * o + dims[D_WIDTH] + i] = n[i]
     out[O_PROBABILITY], out[O_TRIGGERED] = aux[clock + PROBABILITY], aux[clock + TRIGGERED]
     out[O_MODIFIED], out[O_ALARM], out[O_ACTIVE] = aux[clock + MODIFIED], aux[clock + ALARM], aux[clock + ACTIVE]
     out[O_EPISODES], out[O_BAR], out[O_STRENGTH] = aux[clock + EPISODES], aux[clock + BAR], aux[clock + STRENGTH]

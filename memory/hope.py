@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from memory import backbone, engine, fast_weights, layout, pretrained, stream
 from memory.counterfactual import collect
 from memory.layout import CLOCK_NAMES, CLOCK_SIZE, Config
+from memory.titans_core import TitansCore
 from memory.unroll import Prepared, Unrolled, prepare, unroll
 
 if TYPE_CHECKING:
@@ -79,11 +80,12 @@ class HOPE(nn.Module):
         flat = backbone.initial_weights(self.config, torch.Generator().manual_seed(seed))
         self.provenance = pretrained.load(self.config, flat, weights, seed)
         self.weights = nn.Parameter(flat)
+        self.titans = TitansCore(width, seed) if self.config.core == "titans" else None
         self._dims = self.config.dims()
         self._off = layout.offsets(layout.weight_sizes(self.config))
         self._aoff = layout.offsets(layout.aux_sizes(self.config))
         self._no_calendar = np.zeros((1, 4))
-        self._columns = engine.OUT + 2 * targets + width
+        self._columns = engine.OUT + 2 * targets + 2 * width
         self._single = True
         self._fresh_for: tuple[Any, int] = (None, -1)
         self.reset(0)
@@ -99,6 +101,8 @@ class HOPE(nn.Module):
         self._aux = np.zeros((streams, int(self._aoff[-1])))
         self._x = np.zeros((streams, 1, self.config.inputs))
         self._record = np.zeros((streams, 1, engine.RECORD))
+        if self.titans is not None:
+            self.titans.reset(streams)
         self._force = np.zeros((streams, 1), np.int64)  # a session never forces: benchmarks and tests do
 
     def refresh(self) -> None:
@@ -115,11 +119,14 @@ class HOPE(nn.Module):
         `time_ms`: the bar's UTC open time, for the calendar part of the position layer. NaN raises ValueError and
         changes nothing; values are clipped at ±1e6. The number of streams is fixed by the first call after `reset`.
         """
+        return self.step_at(x, self._no_calendar if time_ms is None else calendar_of(np.array([time_ms])))
+
+    def step_at(self, x: Any, calendar: F64) -> Output:
+        """`step` with the calendar [1, 4] already made."""
         self._take(x)
         weights = self._parameters["weights"]
         if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # type: ignore[union-attr]  # noqa: SLF001
             self.refresh()
-        calendar = self._no_calendar if time_ms is None else calendar_of(np.array([time_ms]))
         out = np.empty((len(self._x), 1, self._columns))
         refused = engine.run(
             self._dims, self._off, self._aoff, self._flat, self._derived, self._act, self._aux, self._x, calendar,
@@ -128,6 +135,8 @@ class HOPE(nn.Module):
         )  # fmt: skip
         if refused:
             raise ValueError("x holds NaN: refused, nothing was changed")
+        if self.titans is not None:
+            self.titans.correct(self, out[:, 0])
         return self._output(out[:, 0], isinstance(x, Tensor))
 
     def _take(self, x: Any) -> None:
@@ -147,12 +156,12 @@ class HOPE(nn.Module):
 
     def _output(self, out: F64, torch_like: bool) -> Output:
         """Cut the step's flat result into an Output."""
-        at, o = engine.OUT, self.config.targets
+        at, o, d = engine.OUT, self.config.targets, self.config.width
         if self._single:
             row: Any = out[0]
             whole = torch.from_numpy(row) if torch_like else row
             return Output(
-                whole[at : at + o], whole[at + 2 * o :], float(row[engine.O_PROBABILITY]),
+                whole[at : at + o], whole[at + 2 * o : at + 2 * o + d], float(row[engine.O_PROBABILITY]),
                 bool(row[engine.O_TRIGGERED]), bool(row[engine.O_MODIFIED]), whole[at + o : at + 2 * o],
                 bool(row[engine.O_ALARM]),
             )  # fmt: skip
@@ -160,7 +169,7 @@ class HOPE(nn.Module):
         if torch_like:
             out, flags = torch.from_numpy(out), torch.from_numpy(flags)  # type: ignore[assignment]
         return Output(
-            out[:, at : at + o], out[:, at + 2 * o :], out[:, engine.O_PROBABILITY], flags[:, engine.O_TRIGGERED],
+            out[:, at : at + o], out[:, at + 2 * o : at + 2 * o + d], out[:, engine.O_PROBABILITY], flags[:, engine.O_TRIGGERED],
             flags[:, engine.O_MODIFIED], out[:, at + o : at + 2 * o], flags[:, engine.O_ALARM],
         )  # fmt: skip
 
@@ -204,6 +213,8 @@ class HOPE(nn.Module):
         device = self.weights.device
         prepared = prepare(self._aoff, array, self.config.targets, calendar, device)
         record = np.zeros((*array.shape[:2], engine.RECORD))
+        if self.titans is not None:
+            return self.titans.unroll(self, prepared, array, calendar, modify)
         if modify:
             self.replay(array, calendar, record)
         recorded = torch.from_numpy(record).to(device)
@@ -246,7 +257,8 @@ class HOPE(nn.Module):
     @property
     def nbytes(self) -> int:
         """Bytes of slow weights and of all streams' state, journal included; constant while streaming."""
-        return int(self.weights.numel() * 4 + self._act.nbytes + self._aux.nbytes)
+        titans = 0 if self.titans is None else self.titans.nbytes
+        return int(self.weights.numel() * 4 + self._act.nbytes + self._aux.nbytes + titans)
 
     def clock(self, stream: int = 0) -> dict[str, float]:
         """A stream's counters and controls by name (bar, active, writes, episodes, forget, ...)."""
@@ -258,6 +270,8 @@ class HOPE(nn.Module):
         destination[prefix + "dims"] = torch.from_numpy(self._dims.copy())
         destination[prefix + "act"] = torch.from_numpy(self._act.copy())
         destination[prefix + "aux"] = torch.from_numpy(self._aux.copy())
+        if self.titans is not None:
+            destination[prefix + "titans_state"] = self.titans.packed().clone()
         destination[prefix + "settings"] = torch.tensor(
             [self.trigger_threshold, float(self.self_modify), float(self._single), float(self.trained)],
             dtype=torch.float64,
@@ -267,8 +281,11 @@ class HOPE(nn.Module):
         parts = {name: state.pop(prefix + name) for name in ("dims", "act", "aux", "settings")}
         if not np.array_equal(np.asarray(parts["dims"]), self._dims):
             raise ValueError(f"the state is of another shape: {np.asarray(parts['dims']).tolist()} is not {self._dims.tolist()}")
+        packed = state.pop(prefix + "titans_state", None)
         super()._load_from_state_dict(state, prefix, *rest)
         self.reset(len(parts["aux"]))
+        if self.titans is not None and packed is not None:
+            self.titans.unpack(packed)
         self._act[:], self._aux[:] = np.asarray(parts["act"]), np.asarray(parts["aux"])
         self.trigger_threshold = float(parts["settings"][0])
         self.self_modify, self._single = bool(parts["settings"][1]), bool(parts["settings"][2])

@@ -192,3 +192,30 @@ def test_the_compiled_step_follows_changes_of_the_slow_weights() -> None:
     with torch.no_grad():
         hope.weights.mul_(0.5)
     assert hope.step(np.ones(24)).prediction.tobytes() != first.tobytes()
+
+
+def test_titans_core_steps_as_it_unrolls_and_is_the_frozen_net_when_silent(tmp_path) -> None:
+    x = regime_market(np.random.default_rng(1), 260).features
+    hope = HOPE(weights=None, core="titans", trigger_threshold=2.0, width=32)
+    plain = HOPE(weights=None, trigger_threshold=2.0, width=32)
+    for t, row in enumerate(x):
+        if t > 0:
+            hope._force[:] = 1 if t == 150 else -1
+        out, still = hope.step(row), plain.step(row)
+        if t < 150:
+            assert out.prediction.tobytes() == still.prediction.tobytes()
+    assert out.modified
+    assert out.prediction.tobytes() != still.prediction.tobytes()
+    other = HOPE(weights=None, core="titans", width=32, seed=8)
+    other.load_state_dict({k: v.clone() for k, v in hope.state_dict().items()})
+    for net in (hope, other):
+        net._force[:] = -1
+    assert hope.step(x[0]).prediction.tobytes() == other.step(x[0]).prediction.tobytes()
+    assert hope.rollback()
+    again, still = hope.step(x[1]), [plain.step(row) for row in x[:2]][-1]
+    assert again.prediction.tobytes() == still.prediction.tobytes() == again.frozen.tobytes()
+    quick = HOPE(weights=None, core="titans", trigger_threshold=0.0, width=32)
+    stepped = _run(quick, x)
+    whole = quick.forward(x)
+    assert np.abs(stepped["prediction"] - whole.prediction.detach().numpy()).max() < 1e-5 * x[:, 0].std()
+    assert np.array_equal(stepped["modified"], whole.modified.numpy())
