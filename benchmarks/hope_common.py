@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memory.hope import HOPE
 from memory.markets import Market, planted
 from memory.stream import LABEL_CLIP
 from memory.unroll import prepare
+
+if TYPE_CHECKING:
+    from memory.hope import HOPE
 
 CORNER = 2.5
 
@@ -33,14 +36,14 @@ class Labelled:
 def labelled(hope: HOPE, markets: list[Market]) -> Labelled:
     """Labels as HOPE sees them; the oracle knows each bar's conditional mean."""
     x = np.stack([m.features for m in markets])
-    p = prepare(hope._aoff, x, 1, np.zeros((x.shape[1], 4)), hope.weights.device)
+    p = prepare(hope._aoff, x, 1, np.zeros((x.shape[1], 4)), hope.weights.device)  # noqa: SLF001
     center, scale, y = (t[..., 0].numpy() for t in (p.center, p.scale, p.y))
     oracle = (np.stack([m.mean for m in markets]) - center) / scale
     return Labelled(x, y, center, scale, np.clip(oracle, -LABEL_CLIP, LABEL_CLIP))
 
 
 def excess(data: Labelled, prediction: np.ndarray) -> np.ndarray:
-    """Huber loss above the oracle's, [S, T-1], at the bar whose return was predicted; prediction [S, T] in deviations."""
+    """Huber loss above the oracle's, [S, T-1], at the predicted bar; prediction [S, T] in deviations."""
     target = data.y[:, 1:]
     return huber(target - prediction[:, :-1]) - huber(target - data.oracle[:, :-1])
 

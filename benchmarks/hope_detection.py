@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from benchmarks.hope_common import labelled, planted_markets
 
+from benchmarks.hope_common import labelled, planted_markets
 from memory import engine, trigger
 from memory.drift import PH_BOTH, PH_DOWN, adwin_run, page_hinkley_run
 from memory.hope import HOPE
@@ -66,13 +66,28 @@ def tune(hope: HOPE, count: int, seed: int) -> None:
         series[kind] = {"size": np.minimum(np.abs(y), 4.0), "skill": skill, "error": np.minimum(loss(y - f), 3.0) / 3.0}
     for delta in (0.05, 0.1, 0.2):
         for threshold in (10.0, 20.0, 30.0, 40.0, 60.0):
-            _line(f"PH size {threshold:4.0f} {delta}", series, "size", lambda v, t=threshold, d=delta: page_hinkley_run(v, t, d, 0.9995, PH_BOTH, 30))
+            _line(
+                f"PH size {threshold:4.0f} {delta}",
+                series,
+                "size",
+                lambda v, t=threshold, d=delta: page_hinkley_run(v, t, d, 0.9995, PH_BOTH, 30),
+            )
     for delta in (0.02, 0.05, 0.1):
         for threshold in (4.0, 6.0, 8.0, 12.0, 16.0):
-            _line(f"PH skill {threshold:4.0f} {delta}", series, "skill", lambda v, t=threshold, d=delta: page_hinkley_run(v, t, d, 0.9995, PH_DOWN, 30))
+            _line(
+                f"PH skill {threshold:4.0f} {delta}",
+                series,
+                "skill",
+                lambda v, t=threshold, d=delta: page_hinkley_run(v, t, d, 0.9995, PH_DOWN, 30),
+            )
     for delta in (1e-1, 1e-2, 2e-3, 1e-4):
         for name in ("size", "error"):
-            _line(f"ADWIN {name} {delta}", series, name, lambda v, d=delta: adwin_run(v / (4.0 if v.max() > 1.01 else 1.0), d, 16))
+            _line(
+                f"ADWIN {name} {delta}",
+                series,
+                name,
+                lambda v, d=delta: adwin_run(v / (4.0 if v.max() > 1.01 else 1.0), d, 16),
+            )
 
 
 def _line(name: str, series: dict, key: str, run) -> None:
@@ -106,18 +121,29 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true")
     args = parser.parse_args()
     hope = HOPE(weights=args.weights, backbone=args.backbone)
-    print(f"weights: {hope.provenance.predictor}; trained: {hope.trained}; {args.markets} markets a kind, seed {args.seed}")
+    print(
+        f"weights: {hope.provenance.predictor}; trained: {hope.trained}; "
+        f"{args.markets} markets a kind, seed {args.seed}"
+    )
     if args.tune:
         tune(hope, args.markets, args.seed + 1)
         return
     quiet = reports(hope, planted_markets("none", args.markets, BARS, AT, args.seed))
     found = {kind: reports(hope, planted_markets(kind, args.markets, BARS, AT, args.seed)) for kind in KINDS}
-    print("detector                      | " + " | ".join(f"{k}: delay, missed" for k in KINDS) + " | false per 10k (none; before)")
+    print(
+        "detector                      | "
+        + " | ".join(f"{k}: delay, missed" for k in KINDS)
+        + " | false per 10k (none; before)"
+    )
     for name, hits in quiet.items():
         false = sum((h >= FIRST).sum() for h in hits) / (len(hits) * (BARS - FIRST)) * 1e4
         cells = [summary(found[kind][name]) for kind in KINDS]
         before = float(np.mean([c[2] for c in cells]))
-        print(f"{name:29s} | " + " | ".join(f"{c[0]:5.0f} bars, {c[1]:4.0%}" for c in cells) + f" | {false:.2f}; {before:.2f}")
+        print(
+            f"{name:29s} | "
+            + " | ".join(f"{c[0]:5.0f} bars, {c[1]:4.0%}" for c in cells)
+            + f" | {false:.2f}; {before:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/hope_switch.py [--markets 60]
 
-Excess = Huber loss (in squared deviations of the target) above that of an oracle that knows each bar's conditional mean,
+Excess = Huber loss (squared deviations of the target) above that of an oracle that knows each bar's conditional mean,
 summed over the 200 bars after a planted switch at bar 1,500 (or after every hidden switch of random regime markets).
 Arms, all on the same candles:
   frozen                 the trained net without fast weights (attention in context)
@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from benchmarks.hope_common import Labelled, excess, interval, labelled, planted_markets
 
+from benchmarks.hope_common import Labelled, excess, interval, labelled, planted_markets
 from memory import engine
 from memory.hope import HOPE
 from memory.markets import Market, features, regime_market
@@ -36,7 +36,9 @@ BARS, AT, SPAN = 3000, 1500, 200
 RATES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
 
 
-def predictions(hope: HOPE, data: Labelled, force: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def predictions(
+    hope: HOPE, data: Labelled, force: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(prediction, frozen) [S, T] in deviations, and the step's out [S, T, ·]."""
     out = hope.replay(data.x, np.zeros((data.x.shape[1], 4)), force=force)
     centred = (out[..., engine.OUT : engine.OUT + 2] - data.center[..., None]) / data.scale[..., None]
@@ -119,13 +121,21 @@ def table(title: str, nets: dict[str, HOPE], markets: list[Market], rate: float)
     base = after_switches(excess(data, frozen), markets, SPAN)
     later = excess(data, frozen).mean(1)
     used, episodes = out[..., engine.O_MODIFIED].mean(), out[..., engine.O_TRIGGERED].mean() * 1e4
-    print(f"\n{title}: {len(markets)} markets; in force {used:.1%} of bars, {episodes:.1f} modifications per 10,000 bars")
-    print("arm                          | excess over 200 bars | against frozen [95 %]        | whole stream, against frozen x1e4")
+    print(
+        f"\n{title}: {len(markets)} markets; in force {used:.1%} of bars, {episodes:.1f} modifications per 10,000 bars"
+    )
+    print(
+        "arm                          | excess over 200 bars | against frozen [95 %]        "
+        "| whole stream, against frozen x1e4"
+    )
     for name, prediction in arms.items():
         own = after_switches(excess(data, prediction), markets, SPAN)
         mean, low, high = interval(own - base)
         whole = interval(1e4 * (excess(data, prediction).mean(1) - later))
-        print(f"{name:28s} | {own.mean():8.2f}             | {mean:+7.2f} [{low:+.2f}, {high:+.2f}] ({mean / base.mean():+.0%}) | {whole[0]:+7.1f} [{whole[1]:+.1f}, {whole[2]:+.1f}]")
+        print(
+            f"{name:28s} | {own.mean():8.2f}             | {mean:+7.2f} [{low:+.2f}, {high:+.2f}] "
+            f"({mean / base.mean():+.0%}) | {whole[0]:+7.1f} [{whole[1]:+.1f}, {whole[2]:+.1f}]"
+        )
 
 
 def main() -> None:

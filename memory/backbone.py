@@ -18,8 +18,19 @@ import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
 from torch import Tensor
 
 from memory.layout import (
-    CONTROLS, EVIDENCE, HIDDEN, MODIFIER_HIDDEN, POSITION, WEIGHT_NAMES, Config, layer_shapes, level_shapes,
-    modifier_shapes, offsets, size_of, weight_sizes,
+    CONTROLS,
+    EVIDENCE,
+    HIDDEN,
+    MODIFIER_HIDDEN,
+    POSITION,
+    WEIGHT_NAMES,
+    Config,
+    layer_shapes,
+    level_shapes,
+    modifier_shapes,
+    offsets,
+    size_of,
+    weight_sizes,
 )  # fmt: skip
 
 
@@ -34,7 +45,7 @@ class Groups(TypedDict):
 def _split(flat: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Cut one flat vector into named tensors."""
     sizes = [math.prod(shape) for shape in shapes.values()]
-    parts = flat.split(sizes)
+    parts = torch.split(flat, sizes)
     return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
@@ -52,12 +63,12 @@ def single_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 def views(config: Config, flat: Tensor) -> tuple[dict[str, Tensor], Groups]:
     """Named views of the flat weights: those that occur once, and the repeated groups."""
-    parts = dict(zip(WEIGHT_NAMES, flat.split(weight_sizes(config)), strict=True))
+    parts = dict(zip(WEIGHT_NAMES, torch.split(flat, weight_sizes(config)), strict=True))
     single = {name: parts[name].view(shape) for name, shape in single_shapes(config).items()}
     layer, level = layer_shapes(config), level_shapes(config)
     groups = Groups(
-        layers=[_split(part, layer) for part in parts["backbone"].split(size_of(layer))],
-        levels=[_split(part, level) for part in parts["continuum"].split(size_of(level))],
+        layers=[_split(part, layer) for part in torch.split(parts["backbone"], size_of(layer))],
+        levels=[_split(part, level) for part in torch.split(parts["continuum"], size_of(level))],
         modifier=_split(parts["modifier"], modifier_shapes(config)),
     )
     return single, groups
@@ -110,7 +121,7 @@ def initial_weights(config: Config, generator: torch.Generator) -> Tensor:
 
 
 def attention_layer(config: Config, layer: dict[str, Tensor], x: Tensor) -> Tensor:
-    """x [S, T, D] plus causal attention over the last C bars."""
+    """X [S, T, D] plus causal attention over the last C bars."""
     s, t, d = x.shape
     heads, window = config.heads, config.window
     normed = F.layer_norm(x, (d,), layer["gain"], layer["bias"])
@@ -124,7 +135,7 @@ def attention_layer(config: Config, layer: dict[str, Tensor], x: Tensor) -> Tens
 
 
 def gru_layer(layer: dict[str, Tensor], x: Tensor) -> Tensor:
-    """x [S, T, D] plus a GRU over it, from a zero state."""
+    """X [S, T, D] plus a GRU over it, from a zero state."""
     s, _, d = x.shape
     normed = F.layer_norm(x, (d,), layer["gain"], layer["bias"])
     start = torch.zeros(1, s, d, dtype=x.dtype, device=x.device)

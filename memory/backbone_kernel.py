@@ -13,8 +13,24 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memory.layout import D_GRU, D_HEADS, D_HIDDEN, D_INPUTS, D_LAYERS, D_LEVELS, D_WIDTH, D_WINDOW, POSITION
-from memory.layout import B_CORE, B_IN, G_CORE, W_BACK, W_CONT, W_IN, W_POS
+from memory.layout import (
+    B_CORE,
+    B_IN,
+    D_GRU,
+    D_HEADS,
+    D_HIDDEN,
+    D_INPUTS,
+    D_LAYERS,
+    D_LEVELS,
+    D_WIDTH,
+    D_WINDOW,
+    G_CORE,
+    POSITION,
+    W_BACK,
+    W_CONT,
+    W_IN,
+    W_POS,
+)
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -25,7 +41,7 @@ EPSILON = np.float32(1e-5)
 
 @njit(cache=True)
 def matvec_add(y: F32, x: F32, w: F32, start: int) -> None:
-    """y [out] += x [in] @ W [in, out], W stored flat from `start`; four rows at once, to load and store y less often."""
+    """Add x [in] @ W [in, out] to y [out], W flat from `start`; four rows at once, to load and store y less often."""
     m, n = len(x), len(y)
     rows = w[start : start + m * n].reshape(m, n)
     whole = m - m % 4
@@ -42,7 +58,7 @@ def matvec_add(y: F32, x: F32, w: F32, start: int) -> None:
 
 @njit(cache=True)
 def layer_norm(y: F32, x: F32, w: F32, gain: int, bias: int) -> None:
-    """y = (x - mean) / deviation · gain + bias; all [D]."""
+    """Y = (x - mean) / deviation · gain + bias; all [D]."""
     d = len(x)
     mean = np.float32(0.0)
     for i in range(d):

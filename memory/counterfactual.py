@@ -5,7 +5,7 @@ modification and lives through the next bars; the branch makes the frozen predic
 both arms of the pair on the same labels (nested-learning.md B7: no exploration noise, no REINFORCE variance). Half way
 through the branch a second pair is taken: what is it worth to *keep* what is in force?
 
-Advantage = mean over `horizon` bars of Huber loss (frozen) - Huber loss (modified), in squared deviations of the target.
+Advantage = mean over `horizon` bars of Huber loss (frozen) - Huber loss (modified), in squared deviations.
 """
 
 from __future__ import annotations
@@ -41,7 +41,17 @@ def paired_loss(aux: F64, aoff: I64, out: F64, x: F64, targets: int) -> float:
 
 @njit(cache=True)
 def _live(
-    dims: I64, off: I64, aoff: I64, w: F32, derived: F64, act: F32, aux: F64, x: F64, at: int, opening: bool, horizon: int
+    dims: I64,
+    off: I64,
+    aoff: I64,
+    w: F32,
+    derived: F64,
+    act: F32,
+    aux: F64,
+    x: F64,
+    at: int,
+    opening: bool,
+    horizon: int,
 ) -> float:
     """Mean advantage over `horizon` bars from bar `at`, with a modification opened there or already in force."""
     calendar, record = np.zeros(4), np.zeros(RECORD)
@@ -76,7 +86,9 @@ def collect(
         rows[n, EVIDENCE] = _live(dims, off, aoff, w, derived, before_act, before_aux, x, t, True, horizon)
         rows[n, EVIDENCE + 1], rows[n, EVIDENCE + 2] = armed, 0.0
         evidence_of(dims, aoff, derived, before_aux, True, t + horizon - 1, rows[n + 1, :EVIDENCE])
-        rows[n + 1, EVIDENCE] = _live(dims, off, aoff, w, derived, before_act, before_aux, x, t + horizon, False, horizon)
+        rows[n + 1, EVIDENCE] = _live(
+            dims, off, aoff, w, derived, before_act, before_aux, x, t + horizon, False, horizon
+        )
         rows[n + 1, EVIDENCE + 1], rows[n + 1, EVIDENCE + 2] = armed, 1.0
         n += 2
     assert not math.isnan(rows[:n].sum())

@@ -24,13 +24,62 @@ from numpy.typing import NDArray
 from memory import fast_weights, modifier, trigger
 from memory.backbone_kernel import continuum, encode, matvec_add
 from memory.layout import (
-    ACTIVE, ALARM, ARMED, B_HEAD, BAR, CONTEXT, D_INPUTS, D_RANK, D_TARGETS, D_WIDTH, EPISODES, EVIDENCE,
-    FORGET, LAST_EVENT, LAST_RESTART, MODIFIED, MODIFIER_HIDDEN, NOISE, PROBABILITY, RELEASES, ROLLBACKS, S16, F16,
-    S_CENTER, S_CLOCK, S_FAST, S_FAST_P, S_FROZEN, S_KEY, S_LSTM, S_MEAN, S_OFFSET, S_SCALE, S_SHADOW, S_SHADOW_P,
-    S_STATS, S_VAR, STAT_SIZE, STRENGTH, TRIGGERED, W_CORE, W_HEAD, W_KEY,
+    ACTIVE,
+    ALARM,
+    ARMED,
+    B_HEAD,
+    BAR,
+    CONTEXT,
+    D_INPUTS,
+    D_RANK,
+    D_TARGETS,
+    D_WIDTH,
+    EPISODES,
+    EVIDENCE,
+    F16,
+    FORGET,
+    LAST_EVENT,
+    LAST_RESTART,
+    MODIFIED,
+    MODIFIER_HIDDEN,
+    NOISE,
+    PROBABILITY,
+    RELEASES,
+    ROLLBACKS,
+    S16,
+    S_CENTER,
+    S_CLOCK,
+    S_FAST,
+    S_FAST_P,
+    S_FROZEN,
+    S_KEY,
+    S_LSTM,
+    S_MEAN,
+    S_OFFSET,
+    S_SCALE,
+    S_SHADOW,
+    S_SHADOW_P,
+    S_STATS,
+    S_VAR,
+    STAT_SIZE,
+    STRENGTH,
+    TRIGGERED,
+    W_CORE,
+    W_HEAD,
+    W_KEY,
 )  # fmt: skip
 from memory.stream import (
-    FLOOR, context_of, label, learn, left_share, normalise, open_episode, ph_shares, pop, release, restart,
+    FLOOR,
+    context_of,
+    label,
+    learn,
+    left_share,
+    normalise,
+    open_episode,
+    ph_shares,
+    pop,
+    release,
+    restart,
 )  # fmt: skip
 
 F32 = NDArray[np.float32]
@@ -76,7 +125,16 @@ def set_controls(dims: I64, off: I64, aoff: I64, w: F32, derived: F64, aux: F64,
 
 @njit(cache=True)
 def decide(
-    dims: I64, off: I64, aoff: I64, w: F32, derived: F64, aux: F64, threshold: float, force: int, alarm: bool, record: F64
+    dims: I64,
+    off: I64,
+    aoff: I64,
+    w: F32,
+    derived: F64,
+    aux: F64,
+    threshold: float,
+    force: int,
+    alarm: bool,
+    record: F64,
 ) -> None:
     """Part 4 of the bar. force: 0 the trigger decides, 1 open now, 2 release now, -1 neither."""
     clock = aoff[S_CLOCK]
@@ -105,7 +163,11 @@ def decide(
     elif active and (force == 2 or (due and force == 0 and aux[clock + PROBABILITY] < trigger.RELEASE * threshold)):
         release(dims, aoff, aux)
         aux[clock + RELEASES] += 1.0
-    record[R_FORGET], record[R_NOISE], record[R_STRENGTH] = aux[clock + FORGET], aux[clock + NOISE], aux[clock + STRENGTH]
+    record[R_FORGET], record[R_NOISE], record[R_STRENGTH] = (
+        aux[clock + FORGET],
+        aux[clock + NOISE],
+        aux[clock + STRENGTH],
+    )
     record[R_RESTART], record[R_EVENT] = aux[clock + ALARM], aux[clock + TRIGGERED]
     record[R_ACTIVE], record[R_PROBABILITY] = aux[clock + ACTIVE], aux[clock + PROBABILITY]
 
@@ -187,7 +249,7 @@ def advance(
 
 @njit(cache=True)
 def keys(dims: I64, off: I64, w: F32, n: F32, key: F64) -> None:
-    """k [R] = Aᵀ n / √d."""
+    """K [R] = Aᵀ n / √d."""
     d, r = dims[D_WIDTH], dims[D_RANK]
     product = np.zeros(r, np.float32)
     matvec_add(product, n, w, off[W_KEY])

@@ -30,9 +30,7 @@ CAP = 0.3  # largest ‖W_eff - W‖_F / ‖W‖_F; 0.2 in §3.4 clipped honest 
 
 
 @njit(cache=True)
-def write(
-    b: F64, p: F64, k: F64, v: F64, alpha: float, noise: float, prior: F64, delta_rule: bool
-) -> None:
+def write(b: F64, p: F64, k: F64, v: F64, alpha: float, noise: float, prior: F64, delta_rule: bool) -> None:
     """One write in place: b [O·R] and p [R·R] flat, key k [R], label v [O], prior [R] the diagonal of P₀."""
     r = len(k)
     pk = np.zeros(r)
@@ -76,7 +74,7 @@ def cap(b: F64, gram_key: F64, gram_lift: F64, limit: float) -> None:
 
 @njit(cache=True)
 def read(b: F64, k: F64, out: F64) -> None:
-    """out [O] = B k."""
+    """Out [O] = B k."""
     r = len(k)
     for o in range(len(out)):
         out[o] = 0.0
@@ -117,7 +115,8 @@ def lift(head: Tensor) -> Tensor:
     """U [D, O] with headᵀ U = I: the smallest change of the core that moves the readout head [D, O] by one."""
     gram = head.mT @ head
     jitter = 1e-6 * torch.eye(gram.shape[-1], dtype=head.dtype, device=head.device)
-    return torch.linalg.solve(gram + jitter, head.mT).mT
+    solved: Tensor = torch.linalg.solve(gram + jitter, head.mT)
+    return solved.mT
 
 
 def effective_weight(core: Tensor, key: Tensor, b: Tensor, up: Tensor, strength: Tensor) -> Tensor:
@@ -127,7 +126,7 @@ def effective_weight(core: Tensor, key: Tensor, b: Tensor, up: Tensor, strength:
 
 
 def functional_core(n: Tensor, weights: Tensor) -> Tensor:
-    """n [S, D] through each stream's own linear map [S, D, D] by `torch.func.functional_call`; [in, out] weights."""
+    """N [S, D] through each stream's own linear map [S, D, D] by `torch.func.functional_call`; [in, out] weights."""
     linear = torch.nn.Linear(n.shape[-1], n.shape[-1], bias=False, dtype=n.dtype, device=n.device)
 
     def one(weight: Tensor, row: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from memory import backbone, engine, fast_weights, layout, pretrained, stream
+from memory import backbone, engine, fast_weights, layout, pretrained
 from memory.counterfactual import collect
 from memory.layout import CLOCK_NAMES, CLOCK_SIZE, Config
 from memory.titans_core import TitansCore
@@ -124,8 +124,8 @@ class HOPE(nn.Module):
     def step_at(self, x: Any, calendar: F64) -> Output:
         """`step` with the calendar [1, 4] already made."""
         self._take(x)
-        weights = self._parameters["weights"]
-        if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # type: ignore[union-attr]  # noqa: SLF001
+        weights: Any = self._parameters["weights"]  # not self.weights: module attributes are slow to look up
+        if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # noqa: SLF001
             self.refresh()
         out = np.empty((len(self._x), 1, self._columns))
         refused = engine.run(
@@ -144,7 +144,9 @@ class HOPE(nn.Module):
         array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x, np.float64)
         shape = array.shape
         single = len(shape) == 1
-        if (single and shape[0] != self.config.inputs) or (not single and (len(shape) != 2 or shape[1] != self.config.inputs)):
+        if (single and shape[0] != self.config.inputs) or (
+            not single and (len(shape) != 2 or shape[1] != self.config.inputs)
+        ):
             raise ValueError(f"x must be [{self.config.inputs}] or [streams, {self.config.inputs}], not {shape}")
         streams = 1 if single else shape[0]
         if len(self._x) == 0:
@@ -169,8 +171,9 @@ class HOPE(nn.Module):
         if torch_like:
             out, flags = torch.from_numpy(out), torch.from_numpy(flags)  # type: ignore[assignment]
         return Output(
-            out[:, at : at + o], out[:, at + 2 * o : at + 2 * o + d], out[:, engine.O_PROBABILITY], flags[:, engine.O_TRIGGERED],
-            flags[:, engine.O_MODIFIED], out[:, at + o : at + 2 * o], flags[:, engine.O_ALARM],
+            out[:, at : at + o], out[:, at + 2 * o : at + 2 * o + d], out[:, engine.O_PROBABILITY],
+            flags[:, engine.O_TRIGGERED], flags[:, engine.O_MODIFIED], out[:, at + o : at + 2 * o],
+            flags[:, engine.O_ALARM],
         )  # fmt: skip
 
     def rollback(self, stream: int | None = None) -> bool:
@@ -203,9 +206,7 @@ class HOPE(nn.Module):
         ]  # fmt: skip
         return Output(*(field[0] if single else field for field in fields))
 
-    def unroll(
-        self, array: F64, calendar: F64, modify: bool, fixed: bool = False
-    ) -> tuple[Unrolled, Tensor, Prepared]:
+    def unroll(self, array: F64, calendar: F64, modify: bool, fixed: bool = False) -> tuple[Unrolled, Tensor, Prepared]:
         """(unrolled, record [S, T, RECORD], prepared inputs and labels) of sequences [S, T, I]: what training uses.
 
         fixed: no gradient through the predictor (module memory.unroll).
@@ -280,7 +281,9 @@ class HOPE(nn.Module):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         parts = {name: state.pop(prefix + name) for name in ("dims", "act", "aux", "settings")}
         if not np.array_equal(np.asarray(parts["dims"]), self._dims):
-            raise ValueError(f"the state is of another shape: {np.asarray(parts['dims']).tolist()} is not {self._dims.tolist()}")
+            raise ValueError(
+                f"the state is of another shape: {np.asarray(parts['dims']).tolist()} is not {self._dims.tolist()}"
+            )
         packed = state.pop(prefix + "titans_state", None)
         super()._load_from_state_dict(state, prefix, *rest)
         self.reset(len(parts["aux"]))

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memory.drift import ADWIN_SIZE, PH_SIZE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Backbone = Literal["attention", "gru"]
 Core = Literal["low_rank", "titans"]
@@ -48,8 +50,23 @@ STAT_SIZE = 16
 (A8, A32, A128, SKILL, S16, S64, S256, SVAR, SPOWER, F16, F64, F256, FVAR, FPOWER, COUNT_S, COUNT_F) = range(STAT_SIZE)
 
 # dims: what the compiled step needs to know of a Config
-DIM_NAMES = ("inputs", "width", "targets", "gru", "layers", "heads", "window", "rank", "levels", "hidden", "lstm", "delta")
-(D_INPUTS, D_WIDTH, D_TARGETS, D_GRU, D_LAYERS, D_HEADS, D_WINDOW, D_RANK, D_LEVELS, D_HIDDEN, D_LSTM, D_DELTA) = range(12)
+DIM_NAMES = (
+    "inputs",
+    "width",
+    "targets",
+    "gru",
+    "layers",
+    "heads",
+    "window",
+    "rank",
+    "levels",
+    "hidden",
+    "lstm",
+    "delta",
+)
+(D_INPUTS, D_WIDTH, D_TARGETS, D_GRU, D_LAYERS, D_HEADS, D_WINDOW, D_RANK, D_LEVELS, D_HIDDEN, D_LSTM, D_DELTA) = range(
+    12
+)
 
 WEIGHT_NAMES = (
     "input_weight", "input_bias", "position", "backbone", "core_gain", "core_bias", "core_weight", "key_weight",

@@ -14,12 +14,14 @@ the conditional mean and scale of r[t+1] given everything up to t. Column 0 of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Array = NDArray[np.float64]
 Kind = Literal["volatility", "trend", "correlation", "novel", "none"]

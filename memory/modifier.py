@@ -3,10 +3,10 @@
 Every `PERIOD` bars, and on an alarm, it reads a scale-free context and sets three controls (nested-learning.md §2.A H3:
 the rates and the gate of a delta-rule write, instead of thousands of weight deltas):
     forgetting 1-α = 0.005 · exp(1.5 tanh o₀),  noise ρ = exp(1.5 tanh o₁),  strength s = sigmoid(2 + o₂).
-With its output layer at zero it sets 0.005, 1 and 0.88. Context [8]: log ratio of the 8- and 128-bar scale, skill of the
-frozen net, t-value of the shadow's advantage, bars since the last restart, bars since the last modification (the
-position layer's third part: it lives here, so that a silent net does not depend on it), share of the prior variance
-left, Page-Hinkley sums of scale and skill as shares of their thresholds.
+With its output layer at zero it sets 0.005, 1 and 0.88.
+Context [8]: log ratio of the 8- and 128-bar scale, skill of the frozen net, t-value of the shadow's advantage, bars
+since the last restart, bars since the last modification (the position layer's third part: it lives here, so that a
+silent net does not depend on it), share of the prior variance left, Page-Hinkley sums of scale and skill as shares of their thresholds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memory.layout import CONTEXT, CONTROLS, D_LSTM, MODIFIER_HIDDEN, B_CTRL, W_CTRL, W_MOD
+from memory.layout import B_CTRL, CONTEXT, CONTROLS, D_LSTM, MODIFIER_HIDDEN, W_CTRL, W_MOD
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

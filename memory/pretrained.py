@@ -12,15 +12,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from memory import backbone
 from memory.layout import Config
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "weights"
 TRIGGER_PARTS = ("evidence_mean", "evidence_scale", "trigger_1", "trigger_bias_1", "trigger_2", "trigger_bias_2")

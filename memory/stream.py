@@ -1,6 +1,6 @@
 """What one bar does to the state of one stream: label, normalise, learn, journal, undo. All compiled, all in place.
 
-State is `aux`, one flat float64 array per stream (names and order in memory.layout); `aoff` are the starts of its parts.
+State is `aux`, one flat float64 array per stream (names, order: memory.layout); `aoff` are the starts of its parts.
 `derived` float64 follows from the slow weights: [UᵀU (O·O), AᵀA/d (R·R), prior (R), cap, U (D·O)].
 Axes: I inputs, O targets, R rank, D width. Deviations are those of the running mean and variance of each input.
 """
@@ -13,14 +13,51 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memory import fast_weights, modifier, trigger
-from memory.backbone_kernel import continuum, encode, matvec_add
+from memory import fast_weights, trigger
 from memory.layout import (
-    ACTIVE, ALARM, ARMED, B_HEAD, BAR, CONTEXT, D_DELTA, D_INPUTS, D_RANK, D_TARGETS, D_WIDTH, EPISODES, EVIDENCE, F16,
-    FORGET, JOURNAL, JOURNALED, LAST_EVENT, LAST_RESTART, MODIFIED, NOISE, OPENED, PROBABILITY, RELEASES, S16, S_AD_ERROR,
-    S_AD_SCALE, S_CENTER, S_CLOCK, S_FAST, S_FAST_P, S_FROZEN, S_JOURNAL, S_KEY, S_LSTM, S_MEAN, S_OFFSET, S_PH_SCALE,
-    S_PH_SKILL, S_SCALE, S_SHADOW, S_SHADOW_P, S_STATS, S_VAR, SKILL, STAT_SIZE, STRENGTH, TRIGGERED, W_CORE, W_HEAD,
-    W_KEY, WRITES, A8, A128, SVAR, COUNT_S,
+    A8,
+    A128,
+    ACTIVE,
+    ARMED,
+    BAR,
+    COUNT_S,
+    D_DELTA,
+    D_RANK,
+    D_TARGETS,
+    EPISODES,
+    F16,
+    FORGET,
+    JOURNAL,
+    JOURNALED,
+    LAST_EVENT,
+    LAST_RESTART,
+    NOISE,
+    OPENED,
+    S16,
+    S_AD_ERROR,
+    S_AD_SCALE,
+    S_CENTER,
+    S_CLOCK,
+    S_FAST,
+    S_FAST_P,
+    S_FROZEN,
+    S_JOURNAL,
+    S_KEY,
+    S_LSTM,
+    S_MEAN,
+    S_OFFSET,
+    S_PH_SCALE,
+    S_PH_SKILL,
+    S_SCALE,
+    S_SHADOW,
+    S_SHADOW_P,
+    S_STATS,
+    S_VAR,
+    SKILL,
+    STAT_SIZE,
+    SVAR,
+    TRIGGERED,
+    WRITES,
 )  # fmt: skip
 
 F32 = NDArray[np.float32]
@@ -32,7 +69,6 @@ LABEL_CLIP = 6.0  # labels are winsorised at six deviations
 INPUT_CLIP = 5.0
 MEMORY = 512.0  # bars of the running mean and variance of each input
 FLOOR = 1e-9  # smallest deviation: a constant input is zero, not noise
-
 
 
 @njit(cache=True)
@@ -54,7 +90,7 @@ def normalise(aux: F64, aoff: I64, bar: int, x: F64, z: F32, inputs: int) -> Non
 
 @njit(cache=True)
 def label(aux: F64, aoff: I64, x: F64, y: F64) -> None:
-    """y [O]: the new bar's targets in the deviations that were known at the last prediction."""
+    """Y [O]: the new bar's targets in the deviations that were known at the last prediction."""
     for o in range(len(y)):
         value = min(max(x[o], -LIMIT), LIMIT)
         gap = (value - aux[aoff[S_CENTER] + o]) / aux[aoff[S_SCALE] + o]
@@ -89,7 +125,7 @@ def ph_shares(aux: F64, aoff: I64) -> tuple[float, float]:
 
 @njit(cache=True)
 def left_share(aux: F64, start: int, derived: F64, dims: I64) -> float:
-    """trace P / trace P₀ of the covariance at `start`."""
+    """Trace P / trace P₀ of the covariance at `start`."""
     o, r = dims[D_TARGETS], dims[D_RANK]
     now, prior = 0.0, 0.0
     for i in range(r):

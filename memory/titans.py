@@ -12,13 +12,13 @@ recurrence over the chunk is then linear with rank-one steps and has a parallel 
 
 | deviation from the paper | why |
 |---|---|
-| αI - ηkkᵀ acts on W2, whose input is k; W1 only decays by α | for a two-layer memory "M(αI - ηkkᵀ)" is defined on the layer that reads k |
-| q and k are L2-normalised | as HOPE does; without it the clamp is active on every token |
-| η goes through a soft cap, then η ≤ α/‖k‖² | a self-referential write has no other bound; without the cap runs end in NaN (§1.8) |
-| α = 1 - `FORGET`·2·sigmoid(·) ∈ (1 - 2·`FORGET`, 1), η = sigmoid(·) | the paper leaves the squashing open; at the start α = 0.98 |
-| decay pulls towards the learned initial state, not towards zero | the state that was meta-learned is the best guess without context; it also makes ‖M - M₀‖ bounded |
-| σ = SiLU; ∇ℓ takes v̂ as constant (the outer loop's gradient does flow through v̂) | a target that follows its own write has a trivial solution; without the outer flow M_value never learns |
-| no depthwise convolution, no sixth (query) memory | width-4 convolution duplicates HOPE's backbone; q is the paper's one non-adaptive projection |
+| αI - ηkkᵀ acts on W2, whose input is k; W1 only decays by α | it is defined on the layer that reads k |
+| q and k are L2-normalised | as HOPE does; else the clamp acts on every token |
+| η goes through a soft cap, then η ≤ α/‖k‖² | a self-referential write has no other bound (§1.8: NaN) |
+| α = 1 - 2·`FORGET`·sigmoid(·), η = sigmoid(·) | the paper leaves the squashing open; α starts at 0.98 |
+| decay pulls towards the learned initial state, not zero | it was meta-learned; and ‖M - M₀‖ becomes bounded |
+| σ = SiLU; ∇ℓ takes v̂ as constant | a target that follows its own write is trivial to meet; outer gradients do pass v̂ |
+| no depthwise convolution, no query memory | HOPE has a backbone; q is the paper's non-adaptive projection |
 | o is read after the token's own write | the write uses no label, so this stays causal |
 
 Axes: S streams, T tokens, C chunk, D width, P memories' outputs (D, or 1 for rate and decay).
@@ -39,7 +39,7 @@ State = dict[str, tuple[Tensor, Tensor]]
 
 
 class _Reads:
-    """What one chunk reads at its starting state, for one memory: k [S, C, D], u [S, C, D], h [S, C, D], r [S, C, P]."""
+    """What one chunk reads at its starting state, for one memory: u, h [S, C, D] and r [S, C, P]."""
 
     __slots__ = ("h", "r", "u")
 
@@ -95,14 +95,16 @@ class SelfModifyingTitans(nn.Module):
 
     def _run(self, x: Tensor, state: State | None, *, parallel: bool) -> tuple[Tensor, State]:
         if x.shape[-1] != self.width or x.dim() not in (2, 3):
-            raise ValueError(f"x must be [tokens, {self.width}] or [streams, tokens, {self.width}], not {tuple(x.shape)}")
+            raise ValueError(
+                f"x must be [tokens, {self.width}] or [streams, tokens, {self.width}], not {tuple(x.shape)}"
+            )
         if bool(torch.isnan(x).any()):
             raise ValueError("x holds NaN")
         squeeze = x.dim() == 2
         x = x[None] if squeeze else x
         state = self.initial_state(len(x)) if state is None else state
         outputs = []
-        for part in x.split(self.chunk, 1):
+        for part in torch.split(x, self.chunk, 1):
             out, state = self._chunk(part, state, parallel)
             outputs.append(out)
         joined = torch.cat(outputs, 1)
@@ -118,10 +120,13 @@ class SelfModifyingTitans(nn.Module):
         _, h = self._hidden(name, z, state)
         out = h @ self.w1[name].mT + h @ state[name][0].mT
         if name == "rate":
-            return torch.sigmoid(out + self.bias[0])
-        if name == "decay":
-            return 1.0 - 2.0 * FORGET * torch.sigmoid(out + self.bias[1])
-        return z + out
+            out = torch.sigmoid(out + self.bias[0])
+        elif name == "decay":
+            out = 1.0 - 2.0 * FORGET * torch.sigmoid(out + self.bias[1])
+        else:
+            out = z + out
+        result: Tensor = out
+        return result
 
     def _chunk(self, x: Tensor, state: State, parallel: bool) -> tuple[Tensor, State]:
         """One chunk x [S, C, D] from its starting state."""
@@ -132,7 +137,9 @@ class SelfModifyingTitans(nn.Module):
         reads = {name: self._gradient(name, k, v, state) for name in NAMES}
         rates = {name: self._bounded(eta, alpha, k, reads[name]) for name in NAMES}
         step = _parallel if parallel else _recurrent
-        after = {n: step(state[n], alpha, rates[n], k, reads[n], q if n == "memory" else None, self._start(n)) for n in NAMES}
+        after = {
+            n: step(state[n], alpha, rates[n], k, reads[n], q if n == "memory" else None, self._start(n)) for n in NAMES
+        }
         out = after["memory"][2]
         assert out is not None
         return q + out, {name: (w1, w2) for name, (w1, w2, _) in after.items()}

@@ -51,7 +51,8 @@ class TitansCore(nn.Module):
         """M₀(q) [S, T, D]."""
         net = self.net
         q = unit(x @ net.query)
-        return q + torch.nn.functional.silu(q @ net.w2["memory"].mT) @ net.w1["memory"].mT
+        result: Tensor = q + torch.nn.functional.silu(q @ net.w2["memory"].mT) @ net.w1["memory"].mT
+        return result
 
     @torch.inference_mode()
     def correct(self, hope: HOPE, out: F64) -> None:
@@ -82,7 +83,11 @@ class TitansCore(nn.Module):
         frozen, embedding = backbone.readout(single, groups, core)
         active = torch.from_numpy(record[..., engine.R_ACTIVE] > 0)
         if not modify:
-            return Unrolled(frozen.double(), frozen.double(), frozen.double(), embedding, active), torch.from_numpy(record), prepared
+            return (
+                Unrolled(frozen.double(), frozen.double(), frozen.double(), embedding, active),
+                torch.from_numpy(record),
+                prepared,
+            )
         delta, _ = self.change(n)
         shadow, changed = backbone.readout(single, groups, core + delta)
         mixed = torch.where(active[..., None], shadow, frozen).double()

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memory import backbone, counterfactual, layout, pretrained
+from memory import backbone, layout, pretrained
 from memory.hope import HOPE
 from memory.layout import EVIDENCE, Config
 from memory.markets import KINDS, candle_features, planted, regime_market
@@ -50,7 +50,7 @@ class Stage:
 
 
 class LevelAdam:
-    """One Adam per update period over parts of the one flat vector; parts of a slower level wait with their gradients."""
+    """One Adam per update period over parts of the one flat vector; slower parts wait with their gradients."""
 
     def __init__(self, config: Config, flat: Tensor, rate: float) -> None:
         size = layout.size_of(layout.level_shapes(config))
@@ -165,7 +165,7 @@ def fit_trigger(hope: HOPE, found: list[F64], steps: int, generator: torch.Gener
         rows = train[torch.randint(len(train), (512,), generator=generator)]
         loss = _trigger_loss(rows, mean, deviation, leaves)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     with torch.no_grad():
         scale, shift = platt(_heads(held, mean, deviation, leaves)[:, 1], held[:, EVIDENCE] > 0)
@@ -173,7 +173,9 @@ def fit_trigger(hope: HOPE, found: list[F64], steps: int, generator: torch.Gener
         leaves[3][1] = leaves[3][1] * scale + shift
         for name, leaf in zip(names, leaves, strict=True):
             single[name].copy_(leaf)
-        report = reliability(torch.sigmoid(_heads(held, mean, deviation, leaves)[:, 1]).numpy(), held[:, EVIDENCE].numpy() > 0)
+        report = reliability(
+            torch.sigmoid(_heads(held, mean, deviation, leaves)[:, 1]).numpy(), held[:, EVIDENCE].numpy() > 0
+        )
     return {**report, "platt_scale": float(scale), "platt_shift": float(shift), "pairs": float(len(train) + len(held))}
 
 
@@ -187,7 +189,9 @@ def _trigger_loss(rows: Tensor, mean: Tensor, deviation: Tensor, leaves: list[Te
     """Huber regression of the advantage (in hundredths) plus cross-entropy of its sign."""
     heads, advantage = _heads(rows, mean, deviation, leaves), rows[:, EVIDENCE]
     regression = torch.nn.functional.huber_loss(heads[:, 0], 100.0 * advantage.clamp(-0.2, 0.2), delta=1.0)
-    return torch.nn.functional.binary_cross_entropy_with_logits(heads[:, 1], (advantage > 0).float()) + 0.05 * regression
+    return (
+        torch.nn.functional.binary_cross_entropy_with_logits(heads[:, 1], (advantage > 0).float()) + 0.05 * regression
+    )
 
 
 def platt(logit: Tensor, helped: Tensor, steps: int = 200) -> tuple[Tensor, Tensor]:
@@ -206,14 +210,20 @@ def reliability(probability: F64, helped: NDArray[np.bool_], bins: int = 10) -> 
     """Brier score, that of the base rate, and expected calibration error over equal-width bins."""
     rate = float(helped.mean())
     at = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = [abs(probability[at == b].mean() - helped[at == b].mean()) * (at == b).mean() for b in range(bins) if (at == b).any()]
+    gaps = [
+        abs(probability[at == b].mean() - helped[at == b].mean()) * (at == b).mean()
+        for b in range(bins)
+        if (at == b).any()
+    ]
     brier = float(((probability - helped) ** 2).mean())
     return {"base_rate": rate, "brier": brier, "brier_base": rate * (1 - rate), "calibration_error": float(sum(gaps))}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m memory.train", description="Train the weights that ship with HOPE.")
+    parser = argparse.ArgumentParser(
+        prog="python -m memory.train", description="Train the weights that ship with HOPE."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backbone", choices=("attention", "gru"), default="attention")
     parser.add_argument("--modifier", choices=("mlp", "lstm"), default="mlp")

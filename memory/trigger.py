@@ -22,7 +22,22 @@ from numpy.typing import NDArray
 
 from memory.drift import PH_BOTH, PH_DOWN, adwin, page_hinkley
 from memory.layout import (
-    A8, A32, A128, B_T1, B_T2, COUNT_F, COUNT_S, E_MEAN, E_SCALE, EVIDENCE, F16, HIDDEN, S16, SKILL, W_T1, W_T2,
+    A8,
+    A32,
+    A128,
+    B_T1,
+    B_T2,
+    COUNT_F,
+    COUNT_S,
+    E_MEAN,
+    E_SCALE,
+    EVIDENCE,
+    F16,
+    HIDDEN,
+    S16,
+    SKILL,
+    W_T1,
+    W_T2,
 )  # fmt: skip
 
 F32 = NDArray[np.float32]
@@ -54,7 +69,9 @@ def huber(x: float) -> float:
 
 
 @njit(cache=True)
-def pre_gate(ph_scale: F64, ph_skill: F64, ad_scale: F64, ad_error: F64, size: float, error: float, skill: float) -> bool:
+def pre_gate(
+    ph_scale: F64, ph_skill: F64, ad_scale: F64, ad_error: F64, size: float, error: float, skill: float
+) -> bool:
     """Feed one bar's |return|, own loss and skill (all in deviations, per target); True on an alarm."""
     clipped = min(max(skill, -LOSS_CLIP), LOSS_CLIP)
     a = page_hinkley(ph_scale, min(size, 4.0), PH_SCALE_THRESHOLD, PH_SCALE_DELTA, PH_FORGET, PH_BOTH, PH_MIN)

@@ -72,12 +72,19 @@ def prepare(aoff: I64, sequence: F64, targets: int, calendar: F64, device: torch
     z = np.zeros((s, t, inputs), np.float32)
     center, scale, y = (np.zeros((s, t, targets)) for _ in range(3))
     for stream in range(s):
-        normalise_run(np.zeros(int(aoff[-1])), aoff, sequence[stream], targets, z[stream], center[stream], scale[stream], y[stream])
-    to = {"device": device}
-    return Prepared(
-        *(torch.from_numpy(array).to(**to) for array in (z, y, center, scale)),
-        torch.from_numpy(calendar.astype(np.float32)).to(**to),
-    )
+        normalise_run(
+            np.zeros(int(aoff[-1])),
+            aoff,
+            sequence[stream],
+            targets,
+            z[stream],
+            center[stream],
+            scale[stream],
+            y[stream],
+        )
+    arrays = (z, y, center, scale, calendar.astype(np.float32))
+    z_, y_, center_, scale_, calendar_ = (torch.from_numpy(array).to(device) for array in arrays)
+    return Prepared(z_, y_, center_, scale_, calendar_)
 
 
 def unroll(config: Config, flat: Tensor, prepared: Prepared, record: Tensor | None, fixed: bool = False) -> Unrolled:

@@ -118,9 +118,16 @@ def test_compiled_write_equals_torch_write_and_shrinks(rank: int, targets: int, 
     prior = rng.uniform(0.01, 1.0, rank)
     p = np.diag(prior).ravel().copy()
     alpha, noise = rng.uniform(0.9, 1.0), rng.uniform(0.2, 3.0)
-    tensors = [torch.from_numpy(a) for a in (b.reshape(1, targets, rank).copy(), p.reshape(1, rank, rank).copy(), k[None], v[None])]
+    tensors = [
+        torch.from_numpy(a)
+        for a in (b.reshape(1, targets, rank).copy(), p.reshape(1, rank, rank).copy(), k[None], v[None])
+    ]
     expected, expected_p = fast_weights.write_torch(
-        *tensors, torch.tensor([alpha], dtype=torch.float64), torch.tensor([noise], dtype=torch.float64), torch.from_numpy(prior), delta
+        *tensors,
+        torch.tensor([alpha], dtype=torch.float64),
+        torch.tensor([noise], dtype=torch.float64),
+        torch.from_numpy(prior),
+        delta,
     )
     old = np.abs(v - alpha * b.reshape(targets, rank) @ k)
     fast_weights.write(b, p, k, v, alpha, noise, prior, delta)
@@ -132,7 +139,7 @@ def test_compiled_write_equals_torch_write_and_shrinks(rank: int, targets: int, 
 
 
 def test_delta_mode_is_the_proximal_delta_rule() -> None:
-    """With P₀ = ηI and noise 1 the write is M ← M - η/(1+η‖k‖²)(Mk - v)kᵀ (nested-learning.md §1.5), error unclipped."""
+    """With P₀ = ηI and noise 1 the write is M ← M - η/(1+η‖k‖²)(Mk - v)kᵀ (§1.5), error unclipped."""
     rng = np.random.default_rng(7)
     m, k, v, eta = rng.normal(size=(2, 4)) * 0.1, rng.normal(size=4), rng.normal(size=2) * 0.1, 0.3
     b = m.ravel().copy()
@@ -183,7 +190,14 @@ def _hostile(rng: np.random.Generator, bars: int) -> np.ndarray:
         kind, rows = int(rng.integers(6)), min(50, bars - t)
         noise = rng.normal(size=(rows, 24))
         flip = (-1.0) ** np.arange(rows)[:, None] * np.ones(24)
-        x[t : t + rows] = [noise * 1e9, np.full((rows, 24), 3.0), noise * 1e-12, flip * 1e6, noise * 0.01, np.zeros((rows, 24))][kind]
+        x[t : t + rows] = [
+            noise * 1e9,
+            np.full((rows, 24), 3.0),
+            noise * 1e-12,
+            flip * 1e6,
+            noise * 0.01,
+            np.zeros((rows, 24)),
+        ][kind]
     return x
 
 

@@ -1,4 +1,4 @@
-"""HOPE's contract: step equals forward, the silent net is the frozen net, streams are independent, bad input is refused."""
+"""HOPE's contract: step equals forward, silence is the frozen net, streams are independent, bad input is refused."""
 
 import copy
 
@@ -21,7 +21,10 @@ def _market(seed: int = 0, bars: int = 400) -> np.ndarray:
 
 def _run(hope: HOPE, x: np.ndarray) -> dict[str, np.ndarray]:
     outs = [hope.step(row) for row in x]
-    return {n: np.array([getattr(o, n) for o in outs]) for n in ("prediction", "embedding", "probability", "triggered", "modified", "frozen")}
+    return {
+        n: np.array([getattr(o, n) for o in outs])
+        for n in ("prediction", "embedding", "probability", "triggered", "modified", "frozen")
+    }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -59,7 +62,7 @@ def test_forward_with_calendar_and_gradients() -> None:
     (whole.prediction / x[:, 0].std()).pow(2).sum().backward()
     assert torch.isfinite(hope.weights.grad).all()
     assert (hope.weights.grad != 0).float().mean() > 0.5
-    assert np.abs(outs - np.array([p for p in hope.forward(x).prediction.detach().numpy()])).max() > 1e-9  # the calendar counts
+    assert np.abs(outs - hope.forward(x).prediction.detach().numpy()).max() > 1e-9  # the calendar counts
 
 
 @pytest.mark.parametrize("backbone", ["attention", "gru"])
@@ -150,7 +153,15 @@ def test_the_number_of_streams_is_fixed_until_reset() -> None:
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"width": 30}, {"targets": 30}, {"inputs": 0}, {"backbone": "rnn"}, {"trigger_threshold": -0.1}, {"trigger_threshold": float("nan")}]
+    "kwargs",
+    [
+        {"width": 30},
+        {"targets": 30},
+        {"inputs": 0},
+        {"backbone": "rnn"},
+        {"trigger_threshold": -0.1},
+        {"trigger_threshold": float("nan")},
+    ],
 )
 def test_impossible_settings_are_refused(kwargs: dict) -> None:
     with pytest.raises(ValueError, match=r"must be|multiple|targets"):
