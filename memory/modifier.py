@@ -6,7 +6,8 @@ the rates and the gate of a delta-rule write, instead of thousands of weight del
 With its output layer at zero it sets 0.005, 1 and 0.88.
 Context [8]: log ratio of the 8- and 128-bar scale, skill of the frozen net, t-value of the shadow's advantage, bars
 since the last restart, bars since the last modification (the position layer's third part: it lives here, so that a
-silent net does not depend on it), share of the prior variance left, Page-Hinkley sums of scale and skill as shares of their thresholds.
+silent net does not depend on it), share of the prior variance left, and the Page-Hinkley sums of scale and skill as
+shares of their thresholds.
 """
 
 from __future__ import annotations
