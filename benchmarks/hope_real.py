@@ -17,8 +17,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from benchmarks.hope_common import huber, interval
 
+from benchmarks.hope_common import huber, interval
 from memory import engine
 from memory.hope import HOPE
 from memory.markets import candle_features
