@@ -65,10 +65,9 @@ def titans_loss(hope: HOPE, array: np.ndarray, frozen: bool = False) -> torch.Te
     prepared = hope.unroll(array, np.zeros((array.shape[1], 4)), False)[2]
     single, groups = backbone.views(hope.config, hope.weights)
     n = backbone.encode(hope.config, single, groups, prepared.z, prepared.calendar)
-    core = n + n @ single["core_weight"]
+    prediction = backbone.readout(single, groups, n + n @ single["core_weight"])[0].double()
     if not frozen:
-        core = core + hope.titans.change(n)[0]
-    prediction = backbone.readout(single, groups, core)[0].double()
+        prediction = prediction + (hope.titans.change(n)[0] @ single["head_weight"]).double()
     warm = train.WARM_BARS
     return torch.nn.functional.huber_loss(
         prediction[:, warm:-1], prepared.y[:, warm + 1 :], delta=2.5, reduction="none"

@@ -5,7 +5,8 @@ Order inside a bar, so that nothing sees its own future:
   2 detectors, shadow and weights in force learn from that label;
   3 the bar is normalised, the backbone moves on, the frozen prediction is made;
   4 the trigger decides; a modification takes the shadow's weights and is journaled before;
-  5 if a modification is in force the prediction is made again through the modified core.
+  5 if a modification is in force its change of the core's output is added. It goes around the continuum block on the
+    residual path, so B k moves the prediction by exactly B k and costs no second pass.
 The frozen prediction never depends on 4 and 5: fast weights act behind the recurrence. So undoing a modification is
 copying O·R + R² floats back, and a silent net gives the frozen net's bits.
 
@@ -57,6 +58,7 @@ from memory.layout import (
     S_MEAN,
     S_OFFSET,
     S_SCALE,
+    S_SCRATCH,
     S_SHADOW,
     S_SHADOW_P,
     S_STATS,
@@ -145,7 +147,7 @@ def decide(
         aux[clock + ARMED] = bar + trigger.ARMED_BARS
     if alarm or bar % modifier.PERIOD == 0:
         set_controls(dims, off, aoff, w, derived, aux, record)
-    armed, active = aux[clock + ARMED] >= bar, aux[clock + ACTIVE] != 0.0
+    armed, active = aux[clock + ARMED] >= bar or bar % trigger.REVIEW == 0, aux[clock + ACTIVE] != 0.0
     every = trigger.EVERY_AWAKE if armed or active else trigger.EVERY_ASLEEP
     due = bar % every == 0 or alarm
     candidate = aux[clock + PROBABILITY]
@@ -219,15 +221,14 @@ def advance(
     aux[clock + TRIGGERED], aux[clock + ALARM], aux[clock + MODIFIED] = 0.0, 0.0, 0.0
     alarm = False
     if bar > 0 and mode != MODE_OFF:
-        y = np.empty(o)
+        y = aux[aoff[S_SCRATCH] : aoff[S_SCRATCH] + o]
         label(aux, aoff, x, y)
         alarm = learn(dims, aoff, derived, aux, y)
-    z, n, c = np.empty(dims[D_INPUTS], np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
+    z, n, embedding = np.empty(dims[D_INPUTS], np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
     normalise(aux, aoff, bar, x, z, dims[D_INPUTS])
     encode(dims, off, w, act, bar, z, calendar, n)
-    c[:] = n
-    matvec_add(c, n, w, off[W_CORE])
-    embedding = c.copy()
+    embedding[:] = n
+    matvec_add(embedding, n, w, off[W_CORE])
     frozen = aux[aoff[S_FROZEN] : aoff[S_FROZEN] + o]
     readout(dims, off, w, embedding, frozen)
     prediction = frozen.copy()
@@ -238,11 +239,11 @@ def advance(
         if aux[clock + ACTIVE] != 0.0:
             aux[clock + MODIFIED] = 1.0
             up = o * o + r * r + r + 1
-            for i in range(d):
-                for j in range(o):
-                    c[i] += np.float32(derived[up + i * o + j] * aux[aoff[S_OFFSET] + o + j])
-            embedding[:] = c
-            readout(dims, off, w, embedding, prediction)
+            for j in range(o):
+                change = aux[aoff[S_OFFSET] + o + j]
+                prediction[j] += change
+                for i in range(d):
+                    embedding[i] += np.float32(derived[up + i * o + j] * change)
     report(dims, aoff, aux, prediction, embedding, n, out)
     aux[clock + BAR] = bar + 1.0
 

@@ -30,11 +30,11 @@ CAP = 0.3  # largest ‖W_eff - W‖_F / ‖W‖_F; 0.2 in §3.4 clipped honest 
 
 
 @njit(cache=True)
-def write(b: F64, p: F64, k: F64, v: F64, alpha: float, noise: float, prior: F64, delta_rule: bool) -> None:
-    """One write in place: b [O·R] and p [R·R] flat, key k [R], label v [O], prior [R] the diagonal of P₀."""
+def write(b: F64, p: F64, k: F64, v: F64, alpha: float, noise: float, prior: F64, delta_rule: bool, pk: F64) -> None:
+    """One write in place: b [O·R] and p [R·R] flat, key k [R], label v [O], prior [R] P₀'s diagonal, pk [R] scratch."""
     r = len(k)
-    pk = np.zeros(r)
     for i in range(r):
+        pk[i] = 0.0
         if not delta_rule:
             for j in range(r):
                 p[i * r + j] *= alpha * alpha

@@ -135,7 +135,7 @@ class HOPE(nn.Module):
         )  # fmt: skip
         if refused:
             raise ValueError("x holds NaN: refused, nothing was changed")
-        if self.titans is not None:
+        if self.titans is not None and self.self_modify:
             self.titans.correct(self, out[:, 0])
         return self._output(out[:, 0], isinstance(x, Tensor))
 

@@ -80,11 +80,12 @@ WEIGHT_NAMES = (
 
 AUX_NAMES = (
     "clock", "mean", "variance", "frozen", "label_center", "label_scale", "key", "shadow", "shadow_cov", "fast",
-    "fast_cov", "stats", "ph_scale", "ph_skill", "adwin_scale", "adwin_error", "lstm", "journal", "offset",
+    "fast_cov", "stats", "ph_scale", "ph_skill", "adwin_scale", "adwin_error", "lstm", "journal", "offset", "scratch",
 )  # fmt: skip
 (
     S_CLOCK, S_MEAN, S_VAR, S_FROZEN, S_CENTER, S_SCALE, S_KEY, S_SHADOW, S_SHADOW_P, S_FAST, S_FAST_P, S_STATS,
     S_PH_SCALE, S_PH_SKILL, S_AD_SCALE, S_AD_ERROR, S_LSTM, S_JOURNAL, S_OFFSET,
+    S_SCRATCH,
 ) = range(len(AUX_NAMES))  # fmt: skip
 
 
@@ -184,7 +185,7 @@ def aux_sizes(config: Config) -> list[int]:
     i, o, r = config.inputs, config.targets, config.rank
     return [
         CLOCK_SIZE, i, i, o, o, o, r, o * r, r * r, o * r, r * r, STAT_SIZE, PH_SIZE, PH_SIZE, ADWIN_SIZE, ADWIN_SIZE,
-        2 * MODIFIER_HIDDEN, JOURNAL * journal_entry(config), 2 * o,
+        2 * MODIFIER_HIDDEN, JOURNAL * journal_entry(config), 2 * o, 2 * o + r,
     ]  # fmt: skip
 
 

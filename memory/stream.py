@@ -49,6 +49,7 @@ from memory.layout import (
     S_PH_SCALE,
     S_PH_SKILL,
     S_SCALE,
+    S_SCRATCH,
     S_SHADOW,
     S_SHADOW_P,
     S_STATS,
@@ -141,7 +142,8 @@ def learn(dims: I64, aoff: I64, derived: F64, aux: F64, y: F64) -> bool:
     clock = aoff[S_CLOCK]
     bar = int(aux[clock + BAR])
     stats = aux[aoff[S_STATS] : aoff[S_STATS] + STAT_SIZE]
-    residual = np.empty(o)
+    residual = aux[aoff[S_SCRATCH] + o : aoff[S_SCRATCH] + 2 * o]
+    scratch = aux[aoff[S_SCRATCH] + 2 * o : aoff[S_SCRATCH] + 2 * o + r]
     size, error, nothing, shadow, fast, power_s, power_f = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(o):
         residual[j] = y[j] - aux[aoff[S_FROZEN] + j]
@@ -158,10 +160,10 @@ def learn(dims: I64, aoff: I64, derived: F64, aux: F64, y: F64) -> bool:
     key = aux[aoff[S_KEY] : aoff[S_KEY] + r]
     prior = derived[o * o + r * r : o * o + r * r + r]
     alpha, noise = aux[clock + FORGET], aux[clock + NOISE]
-    _write(dims, aoff[S_SHADOW], aoff[S_SHADOW_P], derived, aux, key, residual, alpha, noise, prior)
+    _write(dims, aoff[S_SHADOW], aoff[S_SHADOW_P], derived, aux, key, residual, alpha, noise, prior, scratch)
     if aux[clock + ACTIVE] != 0.0:
         trigger.update_advantage(stats, True, error - fast, power_f)
-        _write(dims, aoff[S_FAST], aoff[S_FAST_P], derived, aux, key, residual, alpha, noise, prior)
+        _write(dims, aoff[S_FAST], aoff[S_FAST_P], derived, aux, key, residual, alpha, noise, prior, scratch)
         aux[clock + WRITES] += 1.0
     return trigger.pre_gate(
         aux[aoff[S_PH_SCALE] : aoff[S_PH_SKILL]], aux[aoff[S_PH_SKILL] : aoff[S_AD_SCALE]],
@@ -171,12 +173,22 @@ def learn(dims: I64, aoff: I64, derived: F64, aux: F64, y: F64) -> bool:
 
 @njit(cache=True)
 def _write(
-    dims: I64, at: int, at_p: int, derived: F64, aux: F64, key: F64, v: F64, alpha: float, noise: float, prior: F64
+    dims: I64,
+    at: int,
+    at_p: int,
+    derived: F64,
+    aux: F64,
+    key: F64,
+    v: F64,
+    alpha: float,
+    noise: float,
+    prior: F64,
+    scratch: F64,
 ) -> None:
     """One capped delta-rule write on the weights at `at` with covariance at `at_p`."""
     o, r = dims[D_TARGETS], dims[D_RANK]
     b, p = aux[at : at + o * r], aux[at_p : at_p + r * r]
-    fast_weights.write(b, p, key, v, alpha, noise, prior, dims[D_DELTA] != 0)
+    fast_weights.write(b, p, key, v, alpha, noise, prior, dims[D_DELTA] != 0, scratch)
     fast_weights.cap(b, derived[o * o : o * o + r * r], derived[: o * o], derived[o * o + r * r + r])
 
 

@@ -1,9 +1,9 @@
 """The other core: self-modifying Titans in place of the low-rank fast weights (`HOPE(core="titans")`).
 
 The memories write on every bar, without labels (they make their own targets), starting from their learned state M₀.
-What they have learned is the change of their read, Δ = M_t(q) - M₀(q) [D]; it acts on the core's output only while the
-trigger holds a modification in force. So the frozen net is the low-rank net's, a silent trigger gives its bits, and
-undoing a modification is no longer reading Δ. Evidence is gathered on Δ through the readout (linear part), the same
+What they have learned is the change of their read, Δ = M_t(q) - M₀(q) [D]; it is added to the core's output, around the
+continuum block, only while the trigger holds a modification in force. So the frozen net is the low-rank net's, a silent
+trigger gives its bits, and undoing a modification is no longer reading Δ. Evidence is gathered on headᵀΔ; the same
 detectors, journal and budget apply. Writes are per bar (chunk 1), in torch: slower than the low-rank core, see
 docs/hope.md for both.
 """
@@ -66,11 +66,13 @@ class TitansCore(nn.Module):
         hope._aux[:, at : at + o] = hope._aux[:, at + o : at + 2 * o] = offset  # noqa: SLF001
         active = out[:, engine.O_ACTIVE] > 0.0
         if active.any():
-            core = n + n @ single["core_weight"] + delta[:, 0]
-            prediction, embedding = backbone.readout(single, groups, core)
-            center, scale = (hope._aux[:, hope._aoff[i] : hope._aoff[i] + o] for i in (layout.S_CENTER, layout.S_SCALE))  # noqa: SLF001
-            out[active, engine.OUT : engine.OUT + o] = (center + scale * prediction.double().numpy())[active]
-            out[active, engine.OUT + 2 * o : engine.OUT + 2 * o + d] = embedding.double().numpy()[active]
+            prediction = out[:, engine.OUT + o : engine.OUT + 2 * o].copy()
+            slow = backbone.readout(single, groups, n + n @ single["core_weight"])[1]  # without low-rank changes
+            embedding = (slow + delta[:, 0]).double().numpy()
+            scale_at = int(hope._aoff[layout.S_SCALE])  # noqa: SLF001
+            scale = hope._aux[:, scale_at : scale_at + o]  # noqa: SLF001
+            out[active, engine.OUT : engine.OUT + o] = (prediction + scale * offset)[active]
+            out[active, engine.OUT + 2 * o : engine.OUT + 2 * o + d] = embedding[active]
 
     def unroll(
         self, hope: HOPE, prepared: Prepared, array: F64, calendar: F64, modify: bool
@@ -89,9 +91,9 @@ class TitansCore(nn.Module):
                 prepared,
             )
         delta, _ = self.change(n)
-        shadow, changed = backbone.readout(single, groups, core + delta)
+        shadow = frozen + delta @ single["head_weight"]
         mixed = torch.where(active[..., None], shadow, frozen).double()
-        embedding = torch.where(active[..., None], changed, embedding)
+        embedding = torch.where(active[..., None], embedding + delta, embedding)
         return Unrolled(frozen.double(), shadow.double(), mixed, embedding, active), torch.from_numpy(record), prepared
 
     def _decisions(self, hope: HOPE, array: F64, calendar: F64) -> F64:

@@ -6,6 +6,8 @@ alarm *arms* the trigger for `ARMED_BARS` and restarts the shadow's covariance.
 Stage 2 estimates from evidence [12] whether the shadow (fast weights that always learn and never act) would beat the
 frozen net over the next `HORIZON` bars. It is a 12-16-2 network trained on paired counterfactuals on identical candles
 (nested-learning.md B7); its outputs are the expected advantage per bar and the logit of P(advantage > 0).
+Every `REVIEW` bars stage 2 also looks once without an alarm: after a switch that a net adapting in context half hides,
+no detector fires, and the shadow's advantage only shows over hundreds of bars.
 The trigger fires when it is armed, P ≥ threshold, and the last modification is `BUDGET` bars old. A modification in
 force is released (undone to the frozen net) when P falls below `RELEASE` times the threshold.
 
@@ -48,6 +50,7 @@ HORIZON = 100  # bars over which a modification has to pay (§3.4)
 ARMED_BARS = 160  # how long an alarm keeps stage 2 awake: the evidence of a flipped trend needs some 60 to 120 bars
 BUDGET = 50  # bars between two modifications (§3.4)
 RELEASE = 0.6  # share of the threshold below which a modification in force is undone
+REVIEW = 256  # bars between two looks without an alarm: what leaks in slowly sets no detector off
 WARM = 64  # no modification before this many bars: the detectors and scales are still empty
 EVERY_AWAKE, EVERY_ASLEEP = 4, 16  # bars between two estimates while armed or in force, and otherwise
 

@@ -107,10 +107,8 @@ def unroll(config: Config, flat: Tensor, prepared: Prepared, record: Tensor | No
     prediction = frozen64
     if bool(active.any()):
         up = fast_weights.lift(single["head_weight"].double())
-        moved = core + torch.einsum("sto,do->std", fast, up).to(core.dtype)
-        modified, changed = backbone.readout(single, groups, moved)
-        prediction = torch.where(active[..., None], modified.double(), frozen64)
-        embedding = torch.where(active[..., None], changed, embedding)
+        prediction = torch.where(active[..., None], frozen64 + fast, frozen64)
+        embedding = torch.where(active[..., None], embedding + (fast @ up.mT).to(embedding.dtype), embedding)
     return Unrolled(frozen64, frozen64 + shadow, prediction, embedding, active)
 
 

@@ -222,11 +222,12 @@ def test_command_line_trains_saves_and_is_reproducible(tmp_path) -> None:
     assert counterfactual.EVIDENCE == layout.EVIDENCE
 
 
-def test_trained_net_beats_predicting_nothing_and_shadow_helps_after_a_novel_switch() -> None:
+@pytest.mark.parametrize("kind", ["correlation", "none"])
+def test_trained_net_beats_predicting_nothing_and_shadow_helps_after_a_switch(kind: str) -> None:
     """A smaller run of benchmarks/hope_switch.py on markets no training stream shares a seed with."""
     hope, frozen_gain, shadow_gain = HOPE(trigger_threshold=2.0), [], []
-    for i in range(8):
-        market = planted(np.random.default_rng([6, i]), "novel", 1400, 700)
+    for i in range(12):
+        market = planted(np.random.default_rng([6, i]), kind, 1400, 700)
         force = np.full((1, 1400), -1, np.int64)
         force[0, 700] = 1
         out = hope.replay(market.features[None], np.zeros((1400, 4)), force=force)[0]
@@ -237,4 +238,4 @@ def test_trained_net_beats_predicting_nothing_and_shadow_helps_after_a_novel_swi
         )
         shadow_gain.append(((y[901:] - frozen[900:-1]) ** 2 - (y[901:] - mine[900:-1]) ** 2).mean())
     assert np.mean(frozen_gain) > 0.05
-    assert np.mean(shadow_gain) > 0.0
+    assert np.mean(shadow_gain) > 0.004
