@@ -58,7 +58,7 @@ def _array_row(label: str, number: int, row: Any) -> list[Any]:
 
 
 def _from_columns(label: str, document: dict[str, Any]) -> RawTable:
-    """pandas' `to_json()` ({name: {row: value}}), `orient="split"` and `orient="list"` forms."""
+    """Pandas' `to_json()` ({name: {row: value}}), `orient="split"` and `orient="list"` forms."""
     if set(document) >= {"columns", "data"} and all(isinstance(document[key], list) for key in ("columns", "data")):
         names = tuple(str(name) for name in document["columns"])
         rows = [_array_row(label, number, row) for number, row in enumerate(document["data"], 1)]

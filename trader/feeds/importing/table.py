@@ -42,7 +42,7 @@ def cell(column: Column, row: int) -> str:
 
 
 def empty(column: Column) -> NDArray[np.bool_]:
-    """bool [N]: where the column has no value."""
+    """Bool [N]: where the column has no value."""
     if isinstance(column, list):
         return np.fromiter((not text for text in column), np.bool_, len(column))
     if column.dtype.kind == "M":

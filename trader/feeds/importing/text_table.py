@@ -36,14 +36,24 @@ def text_table(label: str, content: bytes) -> RawTable:
     first = next((i for i, row in enumerate(rows[: LONGEST_BANNER + 1]) if len(row) == width and _is_data(row)), None)
     if first is None:
         raise UserError(f"{label}: row 1: must hold numbers; no row of numbers in the first {LONGEST_BANNER} lines")
-    above = rows[first - 1] if first else []
-    header = tuple(name.strip() for name in above) if len(above) == width else None
+    header = _header(label, rows[:first], width)
     data = rows[first:]
     for number, row in enumerate(data, 1):
         if len(row) != width:
             raise UserError(f"{label}: row {number}: must have {width} cells like the others, not {len(row)}")
     columns = tuple([cell.strip() for cell in column] for column in zip(*data, strict=True))
     return RawTable(label, header, columns)
+
+
+def _header(label: str, above: list[list[str]], width: int) -> tuple[str, ...] | None:
+    """The header among the lines above the data; a broken row of data must not pass for a banner."""
+    named = len(above[-1]) == width if above else False
+    for row in above[:-1] if named else above:
+        if len(row) == width or _is_data(row):
+            raise UserError(
+                f"{label}: row 1: must have {width} cells, most of them numbers, not {','.join(row)[:60]!r}"
+            )
+    return tuple(name.strip() for name in above[-1]) if named else None
 
 
 def _decoded(label: str, content: bytes) -> str:
@@ -76,7 +86,7 @@ def _rows(label: str, text: str, delimiter: str) -> list[list[str]]:
     """All lines that are not blank, as cells."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        return [row for row in reader if row and any(cell.strip() for cell in row)]
+        return [row for row in reader if len(row) > 1 or (row and row[0].strip())]
     except csv.Error as error:
         raise UserError(f"{label}: line {reader.line_num}: cannot be read as CSV: {error}") from None
 
