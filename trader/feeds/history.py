@@ -79,7 +79,7 @@ def opening_lines(described: Mapping[str, Any], wanted: Wanted) -> list[str]:
             f"minimum {wanted.needed} rows (warm-up)"
         )
         if one["rows"] <= wanted.needed:
-            lines[-1] += ": too short, its agents will not be warm"
+            lines[-1] += ": too short, agents of the longest timeframe will not be warm"
         if wanted.start_ms is not None and one["first_ms"] > wanted.start_ms - wanted.needed * wanted.base_ms:
             short.setdefault(one["first_ms"], []).append(symbol)
     for first_ms, symbols in sorted(short.items()):

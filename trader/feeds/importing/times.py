@@ -125,12 +125,10 @@ def _epochs(label: str, name: str, column: Column) -> tuple[NDArray[np.int64], s
         raise UserError(
             f"{label}: row {row + 1}: {name} must be a time in the unit of row 1, not {cell(column, row)!r}"
         )
-    exact = np.array(column, np.int64) if not isinstance(column, list) and column.dtype.kind == "i" else None
-    if exact is None or scale >= 1.0:
-        milliseconds = np.rint(values * scale).astype(np.int64)
-    else:
+    milliseconds = np.rint(values * scale).astype(np.int64)
+    if scale < 1.0 and not isinstance(column, list) and column.dtype.kind == "i":
         # nanoseconds have more digits than a float keeps: whole numbers are divided as whole numbers
-        milliseconds = exact // round(1 / scale)
+        milliseconds = column.astype(np.int64) // round(1 / scale)
     _refuse_rounded(label, name, column, milliseconds)
     return milliseconds, {1e3: "epoch seconds", 1.0: "epoch ms", 1e-3: "epoch µs", 1e-6: "epoch ns"}[scale]
 
