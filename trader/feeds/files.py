@@ -103,6 +103,8 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
     try:
         table = _read_csv(path, wanted) if path.suffix == ".csv" else _read_parquet(path, wanted)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}: column names must be UTF-8 text") from error
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
     if table.num_rows == 0:

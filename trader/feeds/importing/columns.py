@@ -224,13 +224,13 @@ def _headless(table: RawTable) -> Layout:
         )
     orders = [tuple(role for role in order if role != "volume") for order in ORDERS[:3]] if width == 5 else list(ORDERS)
     judged = [(_contradictions(table, order, clock or 0), number, order) for number, order in enumerate(orders)]
-    bad, number, order = min(judged)
+    _, number, order = min(judged)
     # a few broken rows are no evidence of another order
     if number and (len(table) < FEWEST_ROWS or judged[0][0] * 2 < len(table)):
-        bad, number, order = judged[0]
+        _, number, order = judged[0]
     places = {role: place + (clock or 0 if role != "ts" else 0) for place, role in enumerate(order)}
     volumes = (places.pop("volume"),) if "volume" in places else ()
-    note = f"columns read as {','.join(order)}" if number or bad else ""
+    note = f"columns read as {','.join(order)}" if number else ""
     return Layout(places, volumes, None, clock, "", note)
 
 
