@@ -105,7 +105,7 @@ def _merged(inner: Named, outer: Named) -> Named:
 
 def _pieces_of(table: RawTable, named: Named, options: Options) -> list[Piece]:
     kind = options.kind or named.kind
-    found = layouts(table, options.columns, options.volume_column)
+    found = layouts(table, options.columns, options.volume_column, options.date_format)
     if len(found) > 1 and options.symbols:
         found = _chosen(table, found, options.symbols)
     if "rate" in found[0].places and "open" not in found[0].places:

@@ -15,7 +15,7 @@ import numpy as np
 
 from trader.core.types import UserError
 from trader.feeds.importing.table import RawTable, empty
-from trader.feeds.importing.times import is_time
+from trader.feeds.importing.times import is_epoch, is_time
 
 PRICES: Final = ("open", "high", "low", "close")
 ROLES: Final = ("ts", *PRICES, "volume", "rate")
@@ -82,13 +82,16 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", re.sub(r"^\s*\d+\.\s*", "", name.lower()))
 
 
-def layouts(table: RawTable, order: tuple[str, ...] | None, volume: str | None) -> list[Layout]:
+def layouts(
+    table: RawTable, order: tuple[str, ...] | None = None, volume: str | None = None, form: str | None = None
+) -> list[Layout]:
     """Layouts of a table: one, or in a wide file one a symbol.
 
     Args:
         table: the file.
         order: roles by position (`--columns`); other words mean: ignore.
         volume: name of the volume column (`--volume-column`), "none" for none.
+        form: strptime form of dates (`--date-format`).
 
     Raises:
         UserError: a column cannot be found or named.
@@ -96,9 +99,9 @@ def layouts(table: RawTable, order: tuple[str, ...] | None, volume: str | None) 
     if order is not None:
         return [_ordered(table, order)]
     if table.header is None:
-        return [_headless(table)]
-    wide = _wide(table, volume)
-    return wide or [_named(table, table.header, volume)]
+        return [_headless(table, form)]
+    wide = _wide(table, volume, form)
+    return wide or [_named(table, table.header, volume, form)]
 
 
 def _ordered(table: RawTable, order: tuple[str, ...]) -> Layout:
@@ -118,11 +121,11 @@ def _ordered(table: RawTable, order: tuple[str, ...]) -> Layout:
     return Layout(places, volumes)
 
 
-def _named(table: RawTable, header: tuple[str, ...], volume: str | None, prefix: str = "") -> Layout:
+def _named(table: RawTable, header: tuple[str, ...], volume: str | None, form: str | None, prefix: str = "") -> Layout:
     """The layout by the header's names; in a wide file those with the prefix, and the time without."""
     # the prefix is cut off first: only then is the rest a name
     names = [plain(_after(name, prefix)) if prefix else plain(name) for name in header]
-    time_place, clock = _time(table, [plain(name) for name in header])
+    time_place, clock = _time(table, [plain(name) for name in header], form)
     places = {"ts": time_place}
     for role, known in _PRICE_NAMES.items():
         found = [i for i, name in enumerate(names) if name in known and i not in (time_place, clock)]
@@ -142,10 +145,10 @@ def _named(table: RawTable, header: tuple[str, ...], volume: str | None, prefix:
     return Layout(places, _volumes(table.label, header, names, volume, prefix), symbol, clock, prefix)
 
 
-def _time(table: RawTable, names: list[str]) -> tuple[int, int | None]:
+def _time(table: RawTable, names: list[str], form: str | None) -> tuple[int, int | None]:
     """Place of the open time (epochs before dates, fine dates before coarse ones), and of a time of day beside it."""
     candidates = [i for name in _TIME_NAMES for i, other in enumerate(names) if other == name]
-    times = [i for i in candidates if is_time(table.columns[i])]
+    times = [i for i in candidates if is_time(table.columns[i], form)]
     clocks = [i for i in candidates if names[i] in _CLOCK_NAMES and i not in times and _is_clock(table, i)]
     if not times:
         shown = _listed(table.header or ())
@@ -165,7 +168,7 @@ def _time(table: RawTable, names: list[str]) -> tuple[int, int | None]:
 def _is_epoch(table: RawTable, place: int) -> bool:
     column = table.columns[place]
     if isinstance(column, list):
-        return len(column[0]) != 8 and re.fullmatch(r"[\d.eE+]+", column[0]) is not None
+        return is_epoch(column[0])
     return True
 
 
@@ -196,7 +199,7 @@ def _after(name: str, prefix: str) -> str:
     return name[len(prefix) :].lstrip(":_.- ") if prefix and name.startswith(prefix) else ("" if prefix else name)
 
 
-def _wide(table: RawTable, volume: str | None) -> list[Layout]:
+def _wide(table: RawTable, volume: str | None, form: str | None) -> list[Layout]:
     """One layout for every prefix that stands before all four prices; [] if the file is not wide."""
     header = table.header or ()
     sets: dict[str, set[str]] = {}
@@ -205,12 +208,12 @@ def _wide(table: RawTable, volume: str | None) -> list[Layout]:
         if match and plain(match[2]) in PRICES:
             sets.setdefault(match[1].rstrip(":_.- "), set()).add(plain(match[2]))
     full = [prefix for prefix, roles in sets.items() if roles == set(PRICES)]
-    return [_named(table, header, volume, prefix) for prefix in full]
+    return [_named(table, header, volume, form, prefix) for prefix in full]
 
 
-def _headless(table: RawTable) -> Layout:
+def _headless(table: RawTable, form: str | None) -> Layout:
     width = len(table.columns)
-    if not is_time(table.columns[0]):
+    if not is_time(table.columns[0], form):
         first = str(table.columns[0][0])[:40]
         raise UserError(f"{table.label}: row 1: must begin with a time, not {first!r}; name the columns by --columns")
     if width == KLINE_WIDTH:

@@ -46,7 +46,7 @@ def foreign_stamps(path: Path) -> Stamps:
 def _extracts(path: Path, length_ms: int | None) -> list[Extract]:
     found = []
     for _, table in read_tables(path):
-        choices = layouts(table, None, None)
+        choices = layouts(table)
         if len(choices) != 1:
             raise UserError(f"{table.label}: holds {len(choices)} symbols; {_ADVICE}")
         if length_ms is None:

@@ -60,14 +60,14 @@ def zone_of(text: str) -> tzinfo:
         raise UserError(f"--tz: no zone {text!r}: name UTC, EST, an offset as +02:00, or as America/New_York") from None
 
 
-def is_time(column: Column) -> bool:
-    """Whether the first value of a column looks like a time: of columns without names the first that does is taken."""
+def is_time(column: Column, form: str | None = None) -> bool:
+    """Whether the first value of a column looks like a time, in this strptime form or any known one."""
     if not isinstance(column, list):
         return column.dtype.kind == "M" or bool(_unit(np.float64(column[0])))
     text = column[0]
     if _NUMBER.fullmatch(text):
         return bool(_unit(np.float64(float(text)))) or _eight_digits(text)
-    return any(_read(text, form) is not None for form in (None, *FORMS))
+    return any(_read(text, one) is not None for one in (form, None, *FORMS))
 
 
 def parse_times(
@@ -94,12 +94,13 @@ def parse_times(
         if zoned:
             return moments, "UTC"
         return _localised(label, moments, zone or UTC), _told(zone)
-    if isinstance(column, list) and (form is not None or not _is_epoch(column[0])):
+    if isinstance(column, list) and (form is not None or not is_epoch(column[0])):
         return _dates(label, name, column, zone, form)
     return _epochs(label, name, column)
 
 
-def _is_epoch(text: str) -> bool:
+def is_epoch(text: str) -> bool:
+    """Whether a cell is a count of seconds or finer units, and no date written as a number."""
     return _NUMBER.fullmatch(text) is not None and not _eight_digits(text)
 
 
