@@ -1,6 +1,6 @@
 """Broken data files: exit 2, one line on stderr, no traceback, nothing written, two seconds at most.
 
-Over a hundred files by hand, each with what its line must say; thousands by hypothesis, which breaks one good file at a
+Over a hundred files by hand, each with what its line must say; 300 by hypothesis, which breaks one good file at a
 random place in a way that no reading can mend. Most run in this process; a few as the real command.
 """
 
