@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +59,8 @@ def _session(
     def start(report: Any, flag: Any) -> Any:
         from trader.session.api import run_session
 
-        return run_session(config, url=url, data=config.feed.data, progress=report, stop=flag)
+        tell = None if quiet else partial(typer.echo, err=True)
+        return run_session(config, url=url, data=config.feed.data, progress=report, stop=flag, tell=tell)
 
     _follow(start, config, as_json=as_json, quiet=quiet)
 

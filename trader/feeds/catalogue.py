@@ -1,9 +1,10 @@
 """Finding the files of every symbol under the paths that `--data` names, by the layout of the candle store.
 
-Layout: <source>/<venue>/<BASE-QUOTE>/<timeframe>.parquet, beside it <timeframe>-mark.parquet and funding.parquet; .csv
-likewise. A path may be a file, a symbol folder, a venue folder or a source folder. Where several venues are below it,
-the one that belongs to the exchange id and market type is taken. Of a symbol's files, the one of the base timeframe is
-read, else the coarsest finer one that divides it. A timeframe may be cut into pieces, `1m-2013`, `1m-2014`.
+Layout: <source>/<venue>/<BASE-QUOTE>/<timeframe>.parquet, beside it <timeframe>-mark.parquet and funding.parquet; other
+formats likewise. A folder without such folders may hold freqtrade's files, <BASE>_<QUOTE>-<timeframe>. A path may be a
+file, a symbol folder, a venue folder or a source folder. Where several venues are below it, the one that belongs to the
+exchange id and market type is taken. Of a symbol's files, the one of the base timeframe is read, else the coarsest finer
+one that divides it. A timeframe may be cut into pieces, `1m-2013`, `1m-2014`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from typing import Final
 
 from trader.core.timeframes import TIMEFRAMES, divides, name
 from trader.core.types import UserError
-from trader.feeds.files import SUFFIXES
+from trader.feeds.files import STORED, SUFFIXES
+from trader.feeds.history import MissingHistoryError
+from trader.feeds.importing.names import from_name
 
 _PERPETUAL_VENUES: Final = {"binance": "binanceusdm", "kraken": "krakenfutures", "kucoin": "kucoinfutures"}
 """ccxt keeps the linear perpetuals of these exchanges under another id; the others have one id for both."""
 
 _PIECE: Final = re.compile(r"^(?P<timeframe>\d+[mhdw])(?:-(?P<kind>mark|\d+))?$")
 _SYMBOL: Final = re.compile(r"^(?P<base>[A-Za-z0-9]+)[-_](?P<quote>[A-Za-z0-9]+)$")
-_NAMED: Final = re.compile(r"^(?P<symbol>[A-Za-z0-9]+[-_][A-Za-z0-9]+)-(?P<timeframe>\d+[mhdw])$")
 
 
 @dataclass(slots=True)
@@ -36,6 +38,30 @@ class SymbolFiles:
     candles: dict[int, list[Path]] = field(default_factory=dict)
     marks: dict[int, list[Path]] = field(default_factory=dict)
     funding: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFile:
+    """What a file of the store is, by its place. kind: candles, mark or funding (then without timeframe)."""
+
+    venue: str
+    symbol: str
+    timeframe: str
+    kind: str
+
+
+def store_file(path: Path) -> StoreFile | None:
+    """What the store's layout says about a file; None if it does not belong to it."""
+    folder = path.resolve().parent
+    match = _PIECE.match(path.stem)
+    if path.suffix not in STORED or _SYMBOL.match(folder.name) is None:
+        return None
+    symbol, venue = canonical_symbol(folder.name), folder.parent.name
+    if path.stem == "funding":
+        return StoreFile(venue, symbol, "", "funding")
+    if match is None or match["timeframe"] not in TIMEFRAMES:
+        return None
+    return StoreFile(venue, symbol, match["timeframe"], "mark" if match["kind"] == "mark" else "candles")
 
 
 def canonical_symbol(text: str) -> str:
@@ -82,9 +108,13 @@ def find_symbols(
         chosen = sorted(set(wanted))
         for symbol in chosen:
             if symbol not in found:
-                raise UserError(f"feed.symbols: {symbol} is not in {_listed(paths)}{_suggest(symbol, found)}")
+                raise MissingHistoryError(
+                    f"feed.symbols: {symbol} is not in {_listed(paths)}{_suggest(symbol, found)}", (symbol,)
+                )
     if not chosen:
-        raise UserError(f"{_listed(paths)}: no candles found; expected <BASE-QUOTE>/<timeframe>.parquet or .csv")
+        raise MissingHistoryError(
+            f"{_listed(paths)}: no candles found; expected <BASE-QUOTE>/<timeframe>.parquet or .csv"
+        )
     return {symbol: found[symbol] for symbol in chosen}
 
 
@@ -100,7 +130,7 @@ def source_timeframe(files: SymbolFiles, base_ms: int) -> int:
     if not finer:
         have = ", ".join(name(length) for length in sorted(files.candles)) or "none"
         wanted = f"{files.symbol} has no {name(base_ms)} candles and no finer ones to make them of"
-        raise UserError(f"{files.folder}: {wanted} (it has {have})")
+        raise MissingHistoryError(f"{files.folder}: {wanted} (it has {have})", (files.symbol,))
     return max(finer)
 
 
@@ -137,10 +167,10 @@ def _below(path: Path, venue: str, wanted: tuple[str, ...] | None) -> list[Symbo
     if path.is_file():
         return [_single_file(path, wanted)]
     if not path.is_dir():
-        raise UserError(f"{path}: no such file or folder")
+        raise MissingHistoryError(f"{path}: no such file or folder", wanted or ())
     folders = [path] if _SYMBOL.match(path.name) else []
     folders += [folder for folder in sorted(path.rglob("*")) if folder.is_dir() and _SYMBOL.match(folder.name)]
-    found = [files for folder in folders if (files := _symbol_folder(folder)).candles]
+    found = [files for folder in folders if (files := _symbol_folder(folder)).candles] or _named_files(path)
     venues = sorted({files.venue for files in found})
     if len(venues) > 1:
         if venue not in venues:
@@ -159,6 +189,25 @@ def _symbol_folder(folder: Path) -> SymbolFiles:
         if path.suffix in SUFFIXES and path.is_file():
             _place(files, path)
     return files
+
+
+def _named_files(folder: Path) -> list[SymbolFiles]:
+    """Files in a folder whose names tell symbol and timeframe for certain."""
+    found: dict[str, SymbolFiles] = {}
+    for path in sorted(folder.iterdir()):
+        named = from_name(path.name)
+        if path.suffix not in SUFFIXES or not named.certain or named.symbol is None or named.timeframe is None:
+            continue
+        files = found.setdefault(named.symbol, SymbolFiles(named.symbol, folder.resolve().name, folder))
+        if named.kind == "funding":
+            files.funding = files.funding or path
+            continue
+        pieces = files.marks if named.kind == "mark" else files.candles
+        known = pieces.setdefault(TIMEFRAMES[named.timeframe], [])
+        if known:
+            raise UserError(f"{named.symbol} {named.timeframe} is there twice: {known[0]} and {path}")
+        known.append(path)
+    return [files for files in found.values() if files.candles]
 
 
 def _place(files: SymbolFiles, path: Path) -> None:
@@ -183,22 +232,29 @@ def _single_file(path: Path, wanted: tuple[str, ...] | None) -> SymbolFiles:
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: must be one of {' '.join(SUFFIXES)}")
     absolute = path.resolve()
-    named = _NAMED.match(path.stem)
-    piece = _PIECE.match(named["timeframe"] if named else path.stem)
-    if piece is None or piece["timeframe"] not in TIMEFRAMES or piece["kind"] == "mark":
+    named = from_name(path.name)
+    in_place = _PIECE.match(path.stem)
+    timeframe = in_place["timeframe"] if in_place else named.timeframe
+    kind = (in_place["kind"] or "") if in_place else named.kind
+    if timeframe not in TIMEFRAMES or kind in ("mark", "funding"):
         raise UserError(f"{path}: name must be <timeframe>{path.suffix}, with one of {' '.join(TIMEFRAMES)}")
     folder = absolute.parent
-    if named:
-        symbol = canonical_symbol(named["symbol"])
-    elif _SYMBOL.match(folder.name):
-        symbol = canonical_symbol(folder.name)
-    elif wanted is not None and len(wanted) == 1:
-        symbol = wanted[0]
-    else:
-        raise UserError(f"{path}: its folder {folder.name!r} is no BASE-QUOTE; name the symbol in feed.symbols")
-    files = SymbolFiles(symbol, folder.parent.name, path.parent)
-    files.candles[TIMEFRAMES[piece["timeframe"]]] = [path]
-    if not named and _SYMBOL.match(folder.name):
+    symbol = _symbol_of(path, folder.name if in_place else "", named.symbol, wanted)
+    files = SymbolFiles(symbol, folder.parent.name if in_place else folder.name, path.parent)
+    files.candles[TIMEFRAMES[timeframe]] = [path]
+    if in_place and _SYMBOL.match(folder.name):
         beside = _symbol_folder(path.parent)
         files.marks, files.funding = beside.marks, beside.funding
     return files
+
+
+def _symbol_of(path: Path, folder: str, named: str | None, wanted: tuple[str, ...] | None) -> str:
+    """Symbol of a single file: from its folder, from its name, or the only wanted one."""
+    if folder and _SYMBOL.match(folder):
+        return canonical_symbol(folder)
+    if named is not None:
+        return named
+    if wanted is not None and len(wanted) == 1:
+        return wanted[0]
+    parent = path.resolve().parent.name
+    raise UserError(f"{path}: its folder {parent!r} is no BASE-QUOTE; name the symbol in feed.symbols")

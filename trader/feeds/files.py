@@ -1,6 +1,7 @@
-"""Reading candles and funding stamps from Parquet and CSV files with the store's columns, and refusing bad ones.
+"""Reading candles and funding stamps from files with the store's columns, and refusing bad ones.
 
 Columns: `ts` (open time, ms UTC), open, high, low, close, volume; funding files `ts, rate`. Other columns are ignored.
+Feather, JSON and zip, which other programs write, are read by the importer's rules: names and orders of their own.
 A file is accepted whole or refused with one line that names the file, the row (counted from 1, without the header) and
 the rule. Nothing is repaired: a wrong candle that is mended silently is a wrong backtest.
 """
@@ -16,12 +17,15 @@ from trader.core.timeframes import name, offset
 from trader.core.types import CLOSE, HIGH, LOW, OPEN, VOLUME, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 CANDLE_COLUMNS: Final = ("open", "high", "low", "close", "volume")
-SUFFIXES: Final = (".parquet", ".csv")
+SUFFIXES: Final = (".parquet", ".csv", ".feather", ".json", ".zip")
+STORED: Final = SUFFIXES[:2]
+"""Formats with the store's own columns."""
 _EARLIEST_MS: Final = 1_000_000_000_000 // 4
 """1977: an open time below this is not in milliseconds."""
 _LATEST_MS: Final = 10_000_000_000_000
@@ -48,14 +52,17 @@ def read_candles(path: Path, length_ms: int) -> Candles:
     """Candles of one file.
 
     Args:
-        path: a .parquet or .csv file.
+        path: a file with one of `SUFFIXES`.
         length_ms: length of its candles, for the grid.
 
     Raises:
         UserError: the file cannot be read, lacks a column, or a row breaks a rule.
     """
-    columns = _read(path, CANDLE_COLUMNS)
-    candles = Candles(columns["ts"], np.column_stack([columns[column] for column in CANDLE_COLUMNS]))
+    if path.suffix not in STORED:
+        from trader.feeds.importing.direct import foreign_candles
+
+        return foreign_candles(path, length_ms)
+    candles = load_candles(path)
     _check_times(path, candles.times)
     _check_grid(path, candles.times, length_ms)
     _check_values(path, candles)
@@ -68,11 +75,26 @@ def read_stamps(path: Path) -> Stamps:
     Raises:
         UserError: the file cannot be read, lacks a column, is unsorted, or a rate is not a finite fraction in [-1, 1].
     """
-    columns = _read(path, ("rate",))
-    stamps = Stamps(columns["ts"], columns["rate"])
+    if path.suffix not in STORED:
+        from trader.feeds.importing.direct import foreign_stamps
+
+        return foreign_stamps(path)
+    stamps = load_stamps(path)
     _check_times(path, stamps.times)
     _refuse(path, ~(np.abs(stamps.rates) <= 1.0), "rate must be a fraction between -1 and 1")
     return stamps
+
+
+def load_candles(path: Path) -> Candles:
+    """Candles of a Parquet or CSV file, in its order and unchecked: for reports about bad files."""
+    columns = _read(path, CANDLE_COLUMNS)
+    return Candles(columns["ts"], np.column_stack([columns[column] for column in CANDLE_COLUMNS]))
+
+
+def load_stamps(path: Path) -> Stamps:
+    """Funding stamps of a Parquet or CSV file, in its order and unchecked."""
+    columns = _read(path, ("rate",))
+    return Stamps(columns["ts"], columns["rate"])
 
 
 def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
@@ -81,6 +103,8 @@ def _read(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
     try:
         table = _read_csv(path, wanted) if path.suffix == ".csv" else _read_parquet(path, wanted)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read as {path.suffix[1:]}: column names must be UTF-8 text") from error
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
     if table.num_rows == 0:
@@ -118,7 +142,10 @@ def _read_csv(path: Path, wanted: tuple[str, ...]) -> Any:
 def _require_columns(path: Path, names: list[str], wanted: tuple[str, ...]) -> None:
     for column in ("ts", *wanted):
         if names.count(column) != 1:
-            raise UserError(f"{path}: must have one column {column!r}; it has {', '.join(map(str, names))[:200]}")
+            shown = ", ".join(map(str, names))[:200]
+            raise UserError(
+                f"{path}: must have one column {column!r}; it has {shown} (`trader data import` reads others)"
+            )
 
 
 def _times_of(path: Path, column: Any) -> NDArray[np.int64]:
@@ -178,13 +205,24 @@ def _check_grid(path: Path, times: NDArray[np.int64], length_ms: int) -> None:
 
 
 def _check_values(path: Path, candles: Candles) -> None:
-    """Finite, positive, and a high and low that hold open and close between them."""
-    values = candles.values
+    for bad, rule in broken_rules(candles.values):
+        _refuse(path, bad, rule)
+
+
+def broken_rules(values: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.bool_], str]]:
+    """The rules of a candle, each with the rows that break it: finite, positive, high and low around open and close.
+
+    Args:
+        values: float64 [N, 5], open, high, low, close, volume.
+
+    Yields:
+        bool [N], true where the rule is broken, and the rule in words.
+    """
     for i, column in enumerate(CANDLE_COLUMNS):
-        _refuse(path, ~np.isfinite(values[:, i]), f"{column} must be finite")
+        yield ~np.isfinite(values[:, i]), f"{column} must be finite"
     for i, column in enumerate(CANDLE_COLUMNS[:4]):
-        _refuse(path, values[:, i] <= 0.0, f"{column} must be > 0")
-    _refuse(path, values[:, VOLUME] < 0.0, "volume must be >= 0")
-    _refuse(path, values[:, HIGH] < values[:, LOW], "high must be >= low")
-    _refuse(path, values[:, HIGH] < np.maximum(values[:, OPEN], values[:, CLOSE]), "high must be >= open and close")
-    _refuse(path, values[:, LOW] > np.minimum(values[:, OPEN], values[:, CLOSE]), "low must be <= open and close")
+        yield values[:, i] <= 0.0, f"{column} must be > 0"
+    yield values[:, VOLUME] < 0.0, "volume must be >= 0"
+    yield values[:, HIGH] < values[:, LOW], "high must be >= low"
+    yield values[:, HIGH] < np.maximum(values[:, OPEN], values[:, CLOSE]), "high must be >= open and close"
+    yield values[:, LOW] > np.minimum(values[:, OPEN], values[:, CLOSE]), "low must be <= open and close"

@@ -20,6 +20,7 @@ from trader.core.types import Block, Incident, Instrument, UserError
 from trader.feeds.catalogue import SymbolFiles, find_symbols, source_timeframe
 from trader.feeds.files import Candles, read_candles, read_stamps
 from trader.feeds.funding import join
+from trader.feeds.history import MissingHistoryError
 from trader.feeds.instruments import TradingTerms, instruments_for
 
 if TYPE_CHECKING:
@@ -91,13 +92,20 @@ class ReplayFeed:
         markets = [_cut(market, begin, end_ms) for market in loaded]
         self._left_out = tuple(market.symbol for market in markets if len(market.times) == 0)
         if symbols is not None and self._left_out:
-            raise UserError(f"feed.symbols: {self._left_out[0]} has no candles between feed.start and feed.end")
+            raise MissingHistoryError(
+                f"feed.symbols: {self._left_out[0]} has no candles between feed.start and feed.end", self._left_out
+            )
         self._markets = tuple(market for market in markets if len(market.times))
         if not self._markets:
-            raise UserError(f"{', '.join(map(str, self._places))}: no candles between feed.start and feed.end")
+            raise MissingHistoryError(
+                f"{', '.join(map(str, self._places))}: no candles between feed.start and feed.end", self._left_out
+            )
         self._times = np.unique(np.concatenate([market.times for market in self._markets]))
         if start_ms is not None and self._times[-1] < start_ms:
-            raise UserError(f"{', '.join(map(str, self._places))}: no candles at or after feed.start")
+            raise MissingHistoryError(
+                f"{', '.join(map(str, self._places))}: no candles at or after feed.start",
+                tuple(market.symbol for market in self._markets),
+            )
         self.symbols: tuple[str, ...] = tuple(market.symbol for market in self._markets)
         self.instruments: tuple[Instrument, ...] = instruments_for(self.symbols, terms or TradingTerms(market_type))
 

@@ -24,7 +24,7 @@ from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
 from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine, archetypes_of, market_vectors
-from trader.session.feeds import make_feed
+from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
@@ -51,7 +51,13 @@ log = structlog.get_logger("session")
 
 
 def run_session(
-    config: Config, *, url: str, data: tuple[str, ...] = (), progress: Report = None, stop: StopFlag | None = None
+    config: Config,
+    *,
+    url: str,
+    data: tuple[str, ...] = (),
+    progress: Report = None,
+    stop: StopFlag | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Summary:
     """Run a new session to its end.
 
@@ -61,6 +67,7 @@ def run_session(
         data: files or folders of candles that replace `feed.data` if any are given.
         progress: called after every block.
         stop: its flag is looked at after every block.
+        tell: called with each line that a replay says about its data before it starts.
 
     Raises:
         UserError: data or database that cannot be used; nothing was written.
@@ -72,6 +79,9 @@ def run_session(
     try:
         archetypes_of(config)
         market_vectors(config, feed.instruments)
+        if tell is not None:
+            for line in opening_lines(config, feed):
+                tell(line)
         store = open_store(url, create=True)
         try:
             run = store.create_run(_header(config, feed))

@@ -12,6 +12,7 @@ from trader.core.types import UserError
 if TYPE_CHECKING:
     from trader.core.config import Config
     from trader.feeds.base import Feed
+    from trader.feeds.history import Wanted
     from trader.feeds.instruments import TradingTerms
 
 
@@ -34,11 +35,42 @@ def make_feed(config: Config) -> Feed:
     return _synthetic(config)
 
 
+def wanted_history(config: Config) -> Wanted:
+    """The history that the configuration asks for."""
+    from trader.feeds.history import Wanted
+
+    return Wanted(
+        exchange=config.exchange.id,
+        market_type=config.exchange.market_type,
+        base_ms=milliseconds(config.feed.base_timeframe),
+        needed=warmup_candles(config),
+        start_ms=config.feed.start,
+        end_ms=config.feed.end,
+    )
+
+
+def opening_lines(config: Config, feed: Feed) -> list[str]:
+    """What a replay tells before it starts; nothing for other feeds."""
+    from trader.feeds import history
+
+    return history.opening_lines(feed.describe(), wanted_history(config)) if feed.kind == "replay" else []
+
+
 def _replay(config: Config) -> Feed:
-    from trader.feeds.replay import ReplayFeed
+    from trader.feeds.history import MissingHistoryError, download_command
 
     if not config.feed.data:
         raise UserError("feed.data: a replay needs candles: name a file or folder with --data")
+    try:
+        return _replay_feed(config)
+    except MissingHistoryError as error:
+        command = download_command(wanted_history(config), error.symbols or config.feed.symbols or ())
+        raise UserError(f"{error}; to get it: {command}") from None
+
+
+def _replay_feed(config: Config) -> Feed:
+    from trader.feeds.replay import ReplayFeed
+
     return ReplayFeed(
         paths=tuple(Path(path) for path in config.feed.data),
         exchange_id=config.exchange.id,
