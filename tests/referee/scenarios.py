@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.referee.arithmetic import Rules, Tier
-from tests.referee.habits import Habits
+from tests.referee.habits import Habits, bracket_leverage
 
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR
 NAN = math.nan
+COUNTABLE = 2**59
+"""Largest quantity of one order here, so that the sum over six agents can be counted in 62 bits."""
 
 
 @dataclass
@@ -92,7 +94,7 @@ def _instrument(random: Random) -> tuple[int, int, int, int, int]:
     """(price exponent, quantity exponent, tick, lot, typical price in units)."""
     shape = random.choice(("tiny", "tiny", "unknown", "usual", "usual", "large", "coarse", "coarse"))
     if shape == "tiny":
-        return 8, random.choice((0, 0, 2, 4)), 1, random.choice((1, 1, 100)), random.choice((123, 1234, 17))
+        return 8, random.choice((0, 2, 4, 8)), 1, random.choice((1, 1, 100)), random.choice((123, 1234, 17))
     if shape == "unknown":
         return 8, 8, 1, 1, int(loguniform(random, 10**6, 10**13))
     if shape == "usual":
@@ -148,6 +150,12 @@ def _habits(random: Random, timeframe_ms: int) -> Habits:
     )  # fmt: skip
 
 
+def _cash(random: Random, wealth: int) -> int:
+    """Usually a part of `wealth`; now and then nothing, or more than can be ordered."""
+    kind = random.random()
+    return 0 if kind < 0.03 else 10**17 if kind > 0.98 else int(wealth * loguniform(random, 0.1, 1.0))
+
+
 def _sends(random: Random, count: int, agents: list[Starting], rules: Rules, candles, wealth: int) -> list[Send]:
     """Entries and exits for a few candles of each agent."""
     sends = []
@@ -157,9 +165,10 @@ def _sends(random: Random, count: int, agents: list[Starting], rules: Rules, can
                 continue
             close = max(int(candles[t][3] * 10**rules.price_exponent), 1)
             reach = max(int(close * loguniform(random, 0.001, 0.3)), 1)
-            leverage = random.choice((100, 200, 333, 500, 1000, 2000, 2000)) if rules.perpetual else 100
+            leverage = random.choice((100, 200, 333, 500, 1000, 2000, 2000, 5000, 12500)) if rules.perpetual else 100
+            leverage = bracket_leverage(leverage, agents[a].cash * leverage // 100, rules)
             notional = wealth * loguniform(random, 0.01, 1.0) * leverage / 100
-            quantity = int(notional * rules.divisor / close) // rules.lot * rules.lot
+            quantity = min(int(notional * rules.divisor / close), COUNTABLE) // rules.lot * rules.lot
             side = random.choice((1, -1)) if rules.perpetual else 1
             limit = 0
             if random.random() < 0.35:
@@ -195,11 +204,12 @@ def make(seed: int) -> Scenario:
     price_exponent, quantity_exponent, tick, lot, typical = _instrument(random)
     perpetual = random.random() < 0.85
     wealth = int(loguniform(random, 10**9, 10**14))  # ten units of money to a million
+    wealth = min(wealth, COUNTABLE * typical // (20 * 10 ** (price_exponent + quantity_exponent - 8)))
     maker, taker = random.choice(((20_000, 50_000), (100_000, 100_000), (0, 0), (12_345, 67_891)))
     rules = Rules(
         price_exponent, quantity_exponent, tick, lot, random.choice((0, lot * 3)), random.choice((0, 5 * 10**8)),
         maker, taker, random.choice((10_000_000, 10_000_000, 1_000_000, 100_000_000)),
-        random.choice((20_000, 0, 300_000)), random.choice((1_000_000, 1_000_000, 0, 20_000_000)),
+        random.choice((20_000, 0, 20_000, 300_000, 6_000_000)), random.choice((1_000_000, 1_000_000, 0, 20_000_000)),
         random.choice((1_250_000, 1_250_000, 0)), random.choice(("colour", "colour", "pessimistic", "random")),
         random.randrange(2**31), random.choice((0, 0, 0, 1, 2)) * HOUR, perpetual,
         _tiers(random, wealth) if perpetual else (Tier(0, 0, 0, 1),),
@@ -211,7 +221,7 @@ def make(seed: int) -> Scenario:
     timeframes = random.choice((1, 2))
     agents = [
         Starting(
-            number, int(wealth * loguniform(random, 0.1, 1.0)) * (random.random() > 0.03), random.random() > 0.15,
+            number, _cash(random, wealth), random.random() > 0.15,
             number * timeframes // 6, _habits(random, HOUR), archetype=number % 3, active=random.random() > 0.03,
         )
         for number in range(random.randrange(1, 7))
