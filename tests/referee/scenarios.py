@@ -200,7 +200,11 @@ def _scores(random: Random, scenario: Scenario) -> None:
 
 def make(seed: int) -> Scenario:
     """The scenario of a seed."""
-    random = Random(seed)
+    return build(Random(seed), seed)
+
+
+def build(random: Random, seed: int) -> Scenario:
+    """A scenario drawn from `random`; `seed` is only its name."""
     price_exponent, quantity_exponent, tick, lot, typical = _instrument(random)
     perpetual = random.random() < 0.85
     wealth = int(loguniform(random, 10**9, 10**14))  # ten units of money to a million
