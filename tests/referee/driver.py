@@ -13,7 +13,7 @@ from agents import layout as at
 from agents.decisions import queue_exit, refresh_rows
 from agents.kernel import close_all, run_market
 from agents.orders import next_id
-from tests.referee.arithmetic import Bar, candle_integers
+from tests.referee.arithmetic import Bar, Rules, candle_integers
 from tests.referee.book import Agent, Order
 from tests.referee.engine import Referee
 from tests.referee.habits import decide
@@ -49,9 +49,8 @@ class Difference(AssertionError):
     """Kernel and referee disagree."""
 
 
-def instrument_of(scenario: Scenario) -> tuple[np.ndarray, np.ndarray]:
+def instrument_of(rules: Rules) -> tuple[np.ndarray, np.ndarray]:
     """Market vector and bracket table, through the public way."""
-    rules = scenario.rules
     instrument = Instrument(
         "REF/USDT", perpetual=rules.perpetual, price_exponent=rules.price_exponent, tick=rules.tick,
         quantity_exponent=rules.quantity_exponent, lot=rules.lot, minimum_quantity=rules.minimum_quantity,
@@ -70,7 +69,7 @@ class KernelSide:
     """The arrays of one market and calls of the compiled kernel on them."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self.market, self.tiers = instrument_of(scenario)
+        self.market, self.tiers = instrument_of(scenario.rules)
         self.scenario = scenario
         n, frames, timeframes = len(scenario.agents), len(scenario.candles), scenario.timeframes
         candles = np.array([c or (np.nan,) * 5 for c in scenario.candles])[:, None, :]

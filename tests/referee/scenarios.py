@@ -75,6 +75,11 @@ def loguniform(random: Random, low: float, high: float) -> float:
     return math.exp(random.uniform(math.log(low), math.log(high)))
 
 
+def normal(random: Random, deviation: float) -> float:
+    """Gaussian, without the values that only a search for trouble draws."""
+    return min(max(random.gauss(0, deviation), -5 * deviation), 5 * deviation)
+
+
 def _tiers(random: Random, wealth: int) -> tuple[Tier, ...]:
     """One to four brackets; the amount keeps maintenance continuous, as exchanges do."""
     count = random.choice((1, 1, 2, 3, 4))
@@ -112,11 +117,11 @@ def _candles(random: Random, count: int, rules: Rules, typical: int, depth: floa
     on_grid = random.random() < 0.8
     price, candles, dry = float(typical), [], 0
     for _ in range(count):
-        if random.random() < 0.06:
+        if candles and random.random() < 0.06:
             candles.append(None)
             continue
-        opened = price * (math.exp(random.gauss(0, volatility * 3)) if random.random() < 0.15 else 1.0)
-        close = opened * math.exp(random.gauss(0, volatility))
+        opened = price * (math.exp(normal(random, volatility * 3)) if random.random() < 0.15 else 1.0)
+        close = opened * math.exp(normal(random, volatility))
         event = random.random()
         if event < 0.02:
             close = opened * 0.51
@@ -124,8 +129,8 @@ def _candles(random: Random, count: int, rules: Rules, typical: int, depth: floa
             close = opened * 1.6
         elif event < 0.1:
             close = opened
-        high = max(opened, close) * math.exp(abs(random.gauss(0, volatility)) * random.choice((0, 1, 1, 2)))
-        low = min(opened, close) * math.exp(-abs(random.gauss(0, volatility)) * random.choice((0, 1, 1, 2)))
+        high = max(opened, close) * math.exp(abs(normal(random, volatility)) * random.choice((0, 1, 1, 2)))
+        low = min(opened, close) * math.exp(-abs(normal(random, volatility)) * random.choice((0, 1, 1, 2)))
         if random.random() < 0.015:
             low = 1.0
         prices = [max(x, 1.0) for x in (opened, high, low, close)]
