@@ -39,13 +39,16 @@ _CODES = {
     "kind": {code.name.lower(): int(code) for code in OrderKind}, "limited_by": {code.name.lower(): int(code) for code in Limit},
     "reason": {code.name.lower(): int(code) for code in Reject}, "step": _STEPS,
 }  # fmt: skip
+_HELD = (
+    "side", "quantity", "entry_value", "liquidation", "stop", "take", "trail", "best", "leverage", "entry_ms",
+)  # fmt: skip
 HABITS = (
     "threshold", "exit_threshold", "size", "size_confidence", "leverage_cap", "leverage_confidence", "stop_atr", "take_atr",
     "trail_atr", "limit_atr", "holding_ms", "cooldown_ms",
 )  # fmt: skip
 
 
-class Difference(AssertionError):
+class DifferenceError(AssertionError):
     """Kernel and referee disagree."""
 
 
@@ -158,7 +161,9 @@ class KernelSide:
             kind = row[at.EVENT_KIND]
             columns = _COLUMNS[kind]
             event = dict(zip(columns, row[at.EVENT_BODY :], strict=False))
-            found.append(event | {"event": _TABLES[kind].name, "candle": row[at.EVENT_CANDLE], "step": row[at.EVENT_PHASE]})
+            found.append(
+                event | {"event": _TABLES[kind].name, "candle": row[at.EVENT_CANDLE], "step": row[at.EVENT_PHASE]}
+            )
         self.rows = []
         return found
 
@@ -254,9 +259,7 @@ class RefereeSide:
                 "pnl": agent.pnl, "wins": agent.wins, "cool_until": agent.cool_until, "pending": at.NOTHING_PENDING,
             }  # fmt: skip
             if position := agent.position:
-                for name in ("side", "quantity", "entry_value", "liquidation", "stop", "take", "trail", "best", "leverage"):
-                    row[name] = getattr(position, name)
-                row["entry_ms"] = position.entry_ms
+                row |= {name: getattr(position, name) for name in _HELD}
                 row["stop_kind"] = OrderKind[position.stop_kind.upper()]
             if order := agent.order:
                 row["pending"] = OrderKind[order.kind.upper()]
@@ -280,6 +283,7 @@ def bar_of(scenario: Scenario, t: int) -> Bar:
 
 def _compare(kernel: KernelSide, referee: RefereeSide, where: str) -> int:
     """Raise the first difference in events since the last call or in the balances now; returns how many events."""
+
     def order(event):
         return event["candle"], event["agent"], event["step"]
 
@@ -288,9 +292,9 @@ def _compare(kernel: KernelSide, referee: RefereeSide, where: str) -> int:
         if mine != theirs:
             keys = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
             told = {key: (mine.get(key), theirs.get(key)) for key in keys}
-            raise Difference(f"{where}: (kernel, referee) {told}\nkernel  {mine}\nreferee {theirs}")
+            raise DifferenceError(f"{where}: (kernel, referee) {told}\nkernel  {mine}\nreferee {theirs}")
     if len(left) != len(right):
-        raise Difference(f"{where}: one event more: {left[len(right) :]} {right[len(left) :]}")
+        raise DifferenceError(f"{where}: one event more: {left[len(right) :]} {right[len(left) :]}")
     mine, theirs = kernel.balances(), referee.balances()
     for key in mine:
         if mine[key] != theirs[key]:
@@ -301,7 +305,7 @@ def _compare(kernel: KernelSide, referee: RefereeSide, where: str) -> int:
                     for name in mine[key] | theirs[key]
                     if mine[key].get(name) != theirs[key].get(name)
                 }
-            raise Difference(f"{where}: {key}: (kernel, referee) {told}")
+            raise DifferenceError(f"{where}: {key}: (kernel, referee) {told}")
     return len(left)
 
 
@@ -309,7 +313,7 @@ def play(scenario: Scenario) -> int:
     """Run a scenario on both; returns the number of events.
 
     Raises:
-        Difference: the two disagree in an event, a balance, a position or an order.
+        DifferenceError: the two disagree in an event, a balance, a position or an order.
     """
     kernel, referee = KernelSide(scenario), RefereeSide(scenario)
     first = events = 0

@@ -105,7 +105,13 @@ def _instrument(random: Random) -> tuple[int, int, int, int, int]:
     if shape == "usual":
         return 2, 6, random.choice((1, 10)), random.choice((1, 1000)), int(loguniform(random, 500, 10**7))
     if shape == "large":
-        return random.choice((0, 1, 4)), 8, random.choice((1, 5, 50)), random.choice((1, 10**4)), random.randrange(10**5, 10**7)
+        return (
+            random.choice((0, 1, 4)),
+            8,
+            random.choice((1, 5, 50)),
+            random.choice((1, 10**4)),
+            random.randrange(10**5, 10**7),
+        )
     tick = random.choice((7, 25, 100, 1000))
     return 4, random.choice((4, 6)), tick, random.choice((3, 10, 1000, 10**5)), tick * random.randrange(20, 5000)
 
@@ -236,7 +242,10 @@ def build(random: Random, seed: int) -> Scenario:
         for number in range(random.randrange(1, 7))
     ]  # fmt: skip
     stamps = [
-        (random.choice((0.0001, -0.0003, 0.004, 0.0)) * random.random(), random.choice((candle[0] * 1.001, candle[3], NAN)))
+        (
+            random.choice((0.0001, -0.0003, 0.004, 0.0)) * random.random(),
+            random.choice((candle[0] * 1.001, candle[3], NAN)),
+        )
         if candle and perpetual and random.random() < 0.15
         else None
         for candle in candles
@@ -250,7 +259,10 @@ def build(random: Random, seed: int) -> Scenario:
         scenario.sends = _sends(random, count, agents, rules, candles, wealth)
     else:
         scenario.sends = [
-            Send(t, a, "cull") for t in range(count) for a in range(len(agents)) if candles[t] and random.random() < 0.02
+            Send(t, a, "cull")
+            for t in range(count)
+            for a in range(len(agents))
+            if candles[t] and random.random() < 0.02
         ]
         _scores(random, scenario)
     often = random.choice((1.0, 1.0, 0.3, 0.0))

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.referee import arithmetic, driver, engine
-from tests.referee.driver import Difference, RefereeSide, play
+from tests.referee.driver import DifferenceError, RefereeSide, play
 from tests.referee.scenarios import build, make
 from trader.core.rows import OrderKind, Reject
 
@@ -78,7 +78,7 @@ def _seeds_until_found(limit):
     for seed in range(limit):
         try:
             play(make(seed))
-        except Difference:
+        except DifferenceError:
             return seed
     return None
 
@@ -112,4 +112,6 @@ def test_the_referee_knows_nothing_of_what_it_judges():
         for node in ast.walk(ast.parse((HERE / f"{name}.py").read_text())):
             modules = [node.module] if isinstance(node, ast.ImportFrom) else []
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not [module for module in modules if module.split(".")[0] in ("agents", "trader", "numpy", "numba")], name
+            assert not [
+                module for module in modules if module.split(".")[0] in ("agents", "trader", "numpy", "numba")
+            ], name

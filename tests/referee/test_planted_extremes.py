@@ -23,12 +23,12 @@ FINE = Rules(
 EAGER = Habits(0.1, 2.0, 1.0, 0.0, 20.0, 0.0, 2.0, 4.0, 0.0, 0.0, 10**15, 0)
 
 
-def decided(cash, candles, *, agents=1, habits=EAGER, rules=FINE, scores=None, funded=True):
-    """Agents that decide at the close of candle 0 with score 0.9 (or `scores`) and never again; kernel equal referee."""
+def decided(cash, candles, *, agents=1, habits=EAGER, rules=FINE):
+    """Agents that decide at the close of candle 0 with score 0.9 and never again; the kernel equals the referee."""
     count = len(candles)
     scenario = Scenario(
-        0, rules, candles, [None] * count, [True] * count, [Starting(a, cash, funded, 0, habits) for a in range(agents)],
-        scores=[[math.nan if t else (scores or [0.9] * agents)[a] for a in range(agents)] for t in range(count)],
+        0, rules, candles, [None] * count, [True] * count, [Starting(a, cash, True, 0, habits) for a in range(agents)],
+        scores=[[math.nan if t else 0.9] * agents for t in range(count)],
         closed=[[True]] * count, atr=[[(candles[0][3]) * 0.01]] * count, regime=[[0]] * count, cuts=set(range(count)),
     )  # fmt: skip
     play(scenario)
@@ -42,7 +42,9 @@ def test_wick_to_a_hundredth_of_a_cent():
     own price, and no trade loses more than its margin."""
     wick = (14.27, 14.30, 0.0001, 14.25, 1e7)
     sends = [order(1, 100, 5, stop=100), order(1, 100, 20, agent=1), order(-1, 100, 20, agent=2)]
-    told = story(sends, [wick, flat(14.25)], first=flat(14.27, 1e9), price_exponent=4, quantity_exponent=6, funded=(True,) * 3)
+    told = story(
+        sends, [wick, flat(14.25)], first=flat(14.27, 1e9), price_exponent=4, quantity_exponent=6, funded=(True,) * 3
+    )
     stopped, liquidated = told.of("exit")
     assert (stopped["kind"], stopped["price"]) == (int(OrderKind.STOP), 142_600)
     assert (liquidated["kind"], liquidated["price"]) == (int(OrderKind.LIQUIDATION), 136_247)
@@ -75,7 +77,7 @@ def test_entries_in_candles_without_volume_are_refused():
 def test_price_of_0_00000123():
     """Tick 1e-8, whole coins. 123 units and half a spread of 0.0246 units, impact nearly none: bought at 124, a whole tick
     against the agent. Stop 2 % of 123 = 2.46 -> 2 units lower; fee 124 q * 0.0005; liquidation price (E - margin) / 0.995 / q."""
-    candle = (0.00000123, 0.0000013, 0.0000012, 0.00000123, 1e12)
+    candle = (0.00000123, 0.00000124, 0.00000123, 0.00000123, 1e12)
     events, balances = decided(100 * USD, [candle] * 3, rules=replace(FINE, quantity_exponent=0))
     (entry,) = events
     quantity, margin = entry["qty"], balances[0]["margin"]
@@ -149,10 +151,14 @@ def test_shadow_orders_need_volume():
 
 
 def test_spot_has_no_liquidation_price():
-    """Two thirds of a unit lost in rounding leave the margin a unit below the entry value: still no price on spot."""
-    rules = {"perpetual": False, "tiers": (Tier(0, 0, 0, 1),), "price_exponent": 8, "quantity_exponent": 8, "taker": 0}
-    told = story([order(1, 1, 1), Send(1, 0, "signal")], [flat(0.5, 3e-7)], first=flat(0.50000001), **rules)
-    assert [row["event"] for row in told.events] == ["entry", "partial"]
+    """One unit (1e-8 coin) of a coin is sold at 0.50: it brings 0 and costs 1, and 1 for what the candle cut off: the margin is
+    then one below the entry value of the rest. On spot that still makes no liquidation price."""
+    rules = {"perpetual": False, "tiers": (Tier(0, 0, 0, 1),), "price_exponent": 8, "quantity_exponent": 8}
+    send = Send(0, 0, "entry", 1, 1.0, 100, 10**8, 0, 10**12, 10**12)
+    told = story([send, Send(1, 0, "signal")], [flat(0.5, 1e-8)], first=flat(0.5), half_spread=20_000, **rules)
+    (part,) = told.of("partial")
+    assert (part["qty"], part["gross"], part["fee"]) == (1, -1, 1)
+    assert told.after[-1][0]["margin"] == told.after[-1][0]["entry_value"] - 1
     assert told.liquidation == 0
 
 

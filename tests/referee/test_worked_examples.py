@@ -194,7 +194,8 @@ def test_long_with_something_left():
 
 
 def test_short_with_something_left():
-    """Maintenance 5 %: 110 / 1.05 = 104.76190 -> 104.76. Result -4.76, fee 104.76 * 1.25 % = 1.3095; pnl -4.76 - 0.05 - 1.3095."""
+    """Maintenance 5 %: 110 / 1.05 = 104.76190 -> 104.76. Result -4.76, fee 104.76 * 1.25 % = 1.3095;
+    pnl = -4.76 - 0.05 - 1.3095 = -6.1195."""
     row = story([order(-1)], [(100.0, 110.0, 100.0, 101.0, 1e6)], tiers=FIVE_PERCENT).exit
     assert (row["price"], row["liquidation_fee"], row["trade_pnl"]) == (10476, 1_30950000, -6_11950000)
 

@@ -196,7 +196,9 @@ def test_after_a_part_was_sold_the_rest_pays():
 
 def test_spot_pays_none():
     """A coin that is held, not a contract."""
-    told = story([order(1, leverage=1)], still(3), stamps={2: (0.01, 100.0)}, perpetual=False, tiers=(Tier(0, 0, 0, 1),))
+    told = story(
+        [order(1, leverage=1)], still(3), stamps={2: (0.01, 100.0)}, perpetual=False, tiers=(Tier(0, 0, 0, 1),)
+    )
     assert amounts(told) == []
     assert told.accounts["funding"] == 0
 

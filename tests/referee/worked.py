@@ -55,14 +55,19 @@ def flat(price: float, volume: float = 1e6) -> tuple[float, ...]:
     return (price, price, price, price, volume)
 
 
-def order(side: int, coins: float = 1.0, leverage: int = 10, stop: int | None = None, agent: int = 0, candle: int = 0) -> Send:
+STILL = flat(100.0)
+
+
+def order(
+    side: int, coins: float = 1.0, leverage: int = 10, stop: int | None = None, agent: int = 0, candle: int = 0
+) -> Send:
     """A market entry; `stop` in cents from the entry, else out of reach, like the take."""
     return Send(
-        candle, agent, "entry", side, 1.0, round(leverage * 100), round(coins * COIN), 0, stop or FAR, FAR if side > 0 else FAR,
+        candle, agent, "entry", side, 1.0, round(leverage * 100), round(coins * COIN), 0, stop or FAR, FAR,
     )  # fmt: skip
 
 
-def story(sends, later=(), *, stamps=None, first=flat(100.0), funded=(True,), cash=100_000 * USD, **rules) -> Story:
+def story(sends, later=(), *, stamps=None, first=STILL, funded=(True,), cash=100_000 * USD, **rules) -> Story:
     """Candles 0 and 1 are `first`, then come `later`; `stamps` maps candle number to (rate, mark)."""
     candles = [first, first, *later]
     agents = [Starting(number, cash, real, 0, IDLE) for number, real in enumerate(funded)]
@@ -81,5 +86,7 @@ def story(sends, later=(), *, stamps=None, first=flat(100.0), funded=(True,), ca
                 kernel.send(send, START + t * HOUR)
         events += sorted(kernel.events(), key=lambda row: (row["step"], row["agent"]))
         after.append(kernel.balances())
-        assert sum(after[-1][name] for name in ("cash", "margin", "fees", "funding", "insurance", "market")) == cash * sum(funded)
+        assert sum(
+            after[-1][name] for name in ("cash", "margin", "fees", "funding", "insurance", "market")
+        ) == cash * sum(funded)
     return Story(events, after)
