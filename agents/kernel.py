@@ -26,8 +26,10 @@ from trader.broker.fills import (
     order_value,
     participation_quantity,
     quantity_share,
+    shared_out,
     slippage_fraction,
     slipped_price,
+    sum_limbs,
 )
 from trader.broker.margin import liquidation_price
 from trader.broker.path import take_first
@@ -189,8 +191,9 @@ def _at_open(
     Marks in `steps` [flagged] what each agent does at the open. Returns (events, quantity left of the cap).
     """
     volume = bar[at.IN_VOLUME]
-    buys = 0
-    sells = 0
+    buys = 0, 0
+    sells = 0, 0
+    both = 0, 0
     for i in range(flagged):
         a = woken[i]
         steps[i] = _IDLE
@@ -205,13 +208,15 @@ def _at_open(
             steps[i] = _RESTING if _rests(state, a, bar) else _TRADING
             if steps[i] == _TRADING and state[a, at.FUNDED]:
                 direction = state[a, at.PENDING_SIDE] if state[a, at.PENDING] == _ENTRY else -side
+                both = sum_limbs(both[0], both[1], state[a, at.PENDING_QUANTITY])
                 if direction > 0:
-                    buys += state[a, at.PENDING_QUANTITY]
+                    buys = sum_limbs(buys[0], buys[1], state[a, at.PENDING_QUANTITY])
                 else:
-                    sells += state[a, at.PENDING_QUANTITY]
+                    sells = sum_limbs(sells[0], sells[1], state[a, at.PENDING_QUANTITY])
     available = participation_quantity(volume, market)
-    buy_fraction = slippage_fraction(buys, volume, market)
-    sell_fraction = slippage_fraction(sells, volume, market)
+    offer, demand = shared_out(available, both[0], both[1])
+    buy_fraction = slippage_fraction(buys[0], buys[1], volume, market)
+    sell_fraction = slippage_fraction(sells[0], sells[1], volume, market)
     filled = 0
     for i in range(flagged):
         if steps[i] != _TRADING:
@@ -219,7 +224,7 @@ def _at_open(
         a = woken[i]
         kind = state[a, at.PENDING]
         before = state[a, at.FILLS]
-        share = quantity_share(state[a, at.PENDING_QUANTITY], available, buys + sells, market[rule.LOT])
+        share = quantity_share(state[a, at.PENDING_QUANTITY], offer, demand, market[rule.LOT])
         if kind == _ENTRY:
             side = state[a, at.PENDING_SIDE]
             raw = slipped_price(bar[at.IN_OPEN], side, buy_fraction if side > 0 else sell_fraction, market)
@@ -233,11 +238,14 @@ def _at_open(
             share = state[a, at.QUANTITY]
         else:
             fraction = buy_fraction if state[a, at.SIDE] < 0 else sell_fraction
+            held = state[a, at.QUANTITY]
             count = _exit_fill(
                 state, habits, watch, totals, a, candle, bar, at.PHASE_OPEN, kind, bar[at.IN_OPEN], fraction, share,
                 market, tiers, events, count,
             )  # fmt: skip
             steps[i] = _CARRIED
+            if state[a, at.SIDE] == 0 and share < held:
+                share = 0  # a liquidation in place of the part: outside the cap
         if state[a, at.FUNDED] and state[a, at.FILLS] > before:
             filled += share
     return count, max(available - filled, 0)
@@ -261,6 +269,8 @@ def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> 
     taken = side * (kind_price - state[agent, at.TAKE]) >= 0
     if stopped and side * (opened - stop) <= 0:
         return state[agent, at.STOP_KIND], opened
+    if not stop_first and side * (opened - liquidation) <= 0:
+        return at.NOTHING_PENDING, 0
     if taken and side * (opened - state[agent, at.TAKE]) >= 0:
         return _TAKE, opened
     liquidated = not stop_first and side * (adverse - liquidation) <= 0
@@ -277,11 +287,12 @@ def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> 
 @njit(cache=True, nogil=True)
 def _path_orders(
     state: Integers, bar: Integers, woken: Integers, flagged: int, steps: Integers, prices: Integers, market: Integers
-) -> tuple[int, int]:
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Queue what the path triggers and mark the limit entries it goes through: reference prices into `prices` [flagged]
-    (0 for none). Returns the summed demand of buyers and sellers."""
-    buys = 0
-    sells = 0
+    (0 for none). Returns the summed demand of buyers, of sellers and of both, in two limbs each."""
+    buys = 0, 0
+    sells = 0, 0
+    both = 0, 0
     for i in range(flagged):
         a = woken[i]
         prices[i] = 0
@@ -305,11 +316,12 @@ def _path_orders(
             direction = -side
             quantity = state[a, at.QUANTITY]
         if state[a, at.FUNDED]:
+            both = sum_limbs(both[0], both[1], quantity)
             if direction > 0:
-                buys += quantity
+                buys = sum_limbs(buys[0], buys[1], quantity)
             else:
-                sells += quantity
-    return buys, sells
+                sells = sum_limbs(sells[0], sells[1], quantity)
+    return buys, sells, both
 
 
 @njit(cache=True, nogil=True)
@@ -340,19 +352,20 @@ def _on_path(
 ) -> int:  # fmt: skip
     """Stops, takes and resting entries inside the candle share what the open left of the cap; what is left of a position
     may then be liquidated. Exits that the open did not fill wait for the next one."""
-    buys, sells = _path_orders(state, bar, woken, flagged, steps, prices, market)
-    buy_fraction = slippage_fraction(buys, bar[at.IN_VOLUME], market)
-    sell_fraction = slippage_fraction(sells, bar[at.IN_VOLUME], market)
+    buys, sells, both = _path_orders(state, bar, woken, flagged, steps, prices, market)
+    offer, demand = shared_out(available, both[0], both[1])
+    buy_fraction = slippage_fraction(buys[0], buys[1], bar[at.IN_VOLUME], market)
+    sell_fraction = slippage_fraction(sells[0], sells[1], bar[at.IN_VOLUME], market)
     for i in range(flagged):
         a = woken[i]
         if steps[i] == _RESTING:
-            share = quantity_share(state[a, at.PENDING_QUANTITY], available, buys + sells, market[rule.LOT])
+            share = quantity_share(state[a, at.PENDING_QUANTITY], offer, demand, market[rule.LOT])
             count = _rest_filled(
                 state, habits, watch, totals, a, candle, bar, prices[i], share, market, tiers, events, count
             )
         elif prices[i] > 0:
             fraction = buy_fraction if state[a, at.SIDE] < 0 else sell_fraction
-            share = quantity_share(state[a, at.QUANTITY], available, buys + sells, market[rule.LOT])
+            share = quantity_share(state[a, at.QUANTITY], offer, demand, market[rule.LOT])
             count = _exit_fill(
                 state, habits, watch, totals, a, candle, bar, at.PHASE_PATH, state[a, at.PENDING], prices[i],
                 fraction, share, market, tiers, events, count,

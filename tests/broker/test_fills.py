@@ -29,7 +29,8 @@ def vector(**options):
 def test_shares_never_exceed_the_offer_and_do_not_depend_on_order(demands, available, lot):
     demands = [d // lot * lot for d in demands]
     total = sum(demands)
-    shares = [fills.quantity_share(d, available, total, lot) for d in demands]
+    offer, demand_left = fills.shared_out(available, total >> 32, total & 0xFFFFFFFF)
+    shares = [fills.quantity_share(d, offer, demand_left, lot) for d in demands]
     assert sum(shares) <= max(available, 0) or total <= available
     assert all(share % lot == 0 and share <= demand for share, demand in zip(shares, demands, strict=True))
     for share, demand in zip(shares, demands, strict=True):
@@ -56,16 +57,20 @@ def test_slippage_and_tick_go_against_the_order(price, side, fraction, tick):
         assert slipped == tick or exact - tick - 1 < slipped <= exact
 
 
+def impact(demand, volume, market):
+    return fills.slippage_fraction(demand >> 32, demand & 0xFFFFFFFF, volume, market)
+
+
 def test_impact_grows_with_the_square_root_of_demand():
     market = vector()
     base = market[rule.HALF_SPREAD]
-    one = fills.slippage_fraction(10**8, 10**12, market) - base
-    four = fills.slippage_fraction(4 * 10**8, 10**12, market) - base
+    one = impact(10**8, 10**12, market) - base
+    four = impact(4 * 10**8, 10**12, market) - base
     assert one == 10_000  # 1 % * sqrt(1e-4) in parts per 1e8
     assert four == 2 * one
-    assert fills.slippage_fraction(0, 10**12, market) == base
-    assert fills.slippage_fraction(5, 0, market) == base
-    assert fills.slippage_fraction(2**55, 2**60, market) - base == pytest.approx(10**6 * (2**-5) ** 0.5, rel=1e-4)
+    assert impact(0, 10**12, market) == base
+    assert impact(5, 0, market) == base
+    assert impact(2**55, 2**60, market) - base == pytest.approx(10**6 * (2**-5) ** 0.5, rel=1e-4)
 
 
 def test_values_are_rounded_against_both_sides():

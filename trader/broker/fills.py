@@ -17,19 +17,42 @@ from trader.core.money import FRACTION_SCALE, OVERFLOW, integer_sqrt, mul_div_ce
 _ROOT_SCALE = 1_000_000
 _SQUARE_SCALE = _ROOT_SCALE * _ROOT_SCALE
 _SCALABLE = 1 << 52
+_LIMB = (1 << 32) - 1
+
+
+@njit(cache=True, nogil=True)
+def sum_limbs(high: int, low: int, quantity: int) -> tuple[int, int]:
+    """Add a quantity to a sum kept as high * 2^32 + low: many orders together are more than 64 bits hold."""
+    low += quantity & _LIMB
+    return high + (quantity >> 32) + (low >> 32), low & _LIMB
+
+
+@njit(cache=True, nogil=True)
+def shared_out(available: int, high: int, low: int) -> tuple[int, int]:
+    """A candle's offer and the summed demand (high * 2^32 + low) as a ratio of exact divisors.
+
+    Both are halved together until the demand is below 2^52, the offer down and the demand up: never over the offer.
+    """
+    while high >= _SCALABLE >> 32:
+        low += (high & 1) << 32
+        high = high >> 1
+        low = (low >> 1) + 1
+        high += low >> 32
+        low = low & _LIMB
+        available = available >> 1
+    return available, (high << 32) + low
 
 
 @njit(cache=True, nogil=True)
 def quantity_share(quantity: int, available: int, demand: int, lot: int) -> int:
     """An order's pro-rata part of what a candle offers, in whole lots: floor(quantity * min(1, available / demand)).
 
-    Both terms of the ratio are halved together until they are exact divisors; that rounds down, never over the offer.
+    available and demand as `shared_out` gives them; without an offer nobody gets anything.
     """
+    if available <= 0:
+        return 0
     if demand <= available:
         return quantity
-    while demand >= _SCALABLE:
-        available = available >> 1
-        demand = (demand >> 1) + 1
     share = min(mul_div_floor(quantity, available, demand), quantity)
     return share // lot * lot
 
@@ -41,14 +64,15 @@ def participation_quantity(volume: int, market: NDArray[np.int64]) -> int:
 
 
 @njit(cache=True, nogil=True)
-def slippage_fraction(demand: int, volume: int, market: NDArray[np.int64]) -> int:
-    """Half spread plus impact of one side's summed demand, in parts per 1e8."""
-    if demand <= 0 or volume <= 0:
+def slippage_fraction(high: int, low: int, volume: int, market: NDArray[np.int64]) -> int:
+    """Half spread plus impact of one side's summed demand (high * 2^32 + low), in parts per 1e8."""
+    if (high == 0 and low == 0) or volume <= 0:
         return market[HALF_SPREAD]
-    while volume >= _SCALABLE:
-        volume = volume >> 1
-        demand = demand >> 1
-    ratio = mul_div_floor(demand, _SQUARE_SCALE, volume)
+    while volume >= _SCALABLE or high >= 1 << 30:
+        low = (low + ((high & 1) << 32)) >> 1
+        high = high >> 1
+        volume = max(volume >> 1, 1)
+    ratio = mul_div_floor((high << 32) + low, _SQUARE_SCALE, volume)
     if ratio == OVERFLOW:
         ratio = _SQUARE_SCALE * _ROOT_SCALE
     return market[HALF_SPREAD] + mul_div_ceil(market[IMPACT], integer_sqrt(ratio), _ROOT_SCALE)

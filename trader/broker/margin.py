@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from trader.broker.fills import notional_floor
-from trader.broker.market import NOTIONAL_DIVISOR, TIER_AMOUNT, TIER_FLOOR, TIER_RATE
+from trader.broker.market import NOTIONAL_DIVISOR, PERPETUAL, TIER_AMOUNT, TIER_FLOOR, TIER_RATE
 from trader.core.money import FRACTION_SCALE, OVERFLOW, mul_div_ceil, mul_div_floor
 
 LEVERAGE_SCALE = 100
@@ -35,8 +35,9 @@ def _price_of(value: int, quantity: int, side: int, market: NDArray[np.int64]) -
     """Price at which `quantity` is worth `value`: rounded up for a long, down for a short."""
     divisor = market[NOTIONAL_DIVISOR]
     while quantity >= _SCALABLE:
-        quantity = quantity >> 1
-        value = value >> 1
+        # halving rounds against the agent too: a long's price up, a short's down
+        quantity = quantity >> 1 if side > 0 else (quantity + 1) >> 1
+        value = (value + 1) >> 1 if side > 0 else value >> 1
     if side > 0:
         return mul_div_ceil(value, divisor, quantity)
     return mul_div_floor(value, divisor, quantity)
@@ -46,7 +47,9 @@ def _price_of(value: int, quantity: int, side: int, market: NDArray[np.int64]) -
 def liquidation_price(
     side: int, quantity: int, entry_value: int, margin: int, market: NDArray[np.int64], tiers: NDArray[np.int64]
 ) -> int:
-    """Price at which equity equals maintenance margin; 0 if there is none."""
+    """Price at which equity equals maintenance margin; 0 if there is none (always on spot)."""
+    if market[PERPETUAL] == 0:
+        return 0
     for row in range(tiers.shape[0] - 1, -1, -1):
         rate = tiers[row, TIER_RATE]
         amount = tiers[row, TIER_AMOUNT]

@@ -16,7 +16,7 @@ from agents.market_agents import MarketAgents, score_block
 from trader.broker import market as rule
 from trader.broker.market import candle_units
 from trader.core.rows import Phase
-from trader.core.types import CLOSE, HIGH, LOW, Block
+from trader.core.types import Block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,8 +83,8 @@ class MarketRunner:
         m = self._m
         frames, n = len(block), len(agents)
         bars = bars_of(block, m, self._market, funding=self._funding)
-        candles = block.candles[:, m]
-        floats = np.ascontiguousarray(candles[:, [LOW, HIGH, CLOSE]])
+        # from the integers: what a trigger sees must never be less than what the exact code decides on
+        floats = bars[:, [at.IN_LOW, at.IN_HIGH, at.IN_CLOSE]] / float(self._market[rule.PRICE_SCALE])
         closed = np.ascontiguousarray(features.closed[:, m])
         regime = np.ascontiguousarray(features.regime[:, m])
         self._make_room(frames, n)
