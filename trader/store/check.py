@@ -200,8 +200,8 @@ def _journal(evidence: Books) -> tuple[bool, str]:
     if len(key) != evidence.run.candles:
         return False, f"{len(key)} candles, the run row says {evidence.run.candles}"
     frames = dict(zip(table["ts"].tolist(), table["frame"].tolist(), strict=True))
-    numbers = list(frames.values())
-    if any(later != earlier + 1 for earlier, later in pairwise(numbers)):
+    numbers = list(frames.values())  # -1 in the warm-up, then 0, 1, 2, ...
+    if any(later != earlier + 1 and not earlier == later == -1 for earlier, later in pairwise(numbers)):
         return False, "frames are not numbered one by one"
     missing = {number for number in numbers if number >= 0} - set(evidence.equity["frame"].tolist())
     if missing:
