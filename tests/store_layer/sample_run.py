@@ -159,7 +159,7 @@ class Simulation:
             self.frame.positions = [self.snapshot(agent) for agent in sorted(self.open)]
             self.frame.cursor = Cursor(number, time_ms, self.candles, equity)
         else:
-            self.frame.cursor = Cursor(number, time_ms, self.candles, CAPITAL)
+            self.frame.cursor = Cursor(-1, time_ms, self.candles, CAPITAL)
         return self.frame
 
     def candles_of(self, number: int, time_ms: int, warm: bool) -> None:
@@ -172,7 +172,7 @@ class Simulation:
             self.extremes.append((low, high))
             self.close[market] = close
             scale = 10.0 ** INSTRUMENTS[market].price_exponent
-            self.put("candle", frame=number, market=market, ts=time_ms, open=opened / scale, high=high / scale,
+            self.put("candle", frame=-1 if warm else number, market=market, ts=time_ms, open=opened / scale, high=high / scale,
                      low=low / scale, close=close / scale, volume=1e4 + 1 / 3, received=0, revised=0,
                      phase=int(rows.Phase.WARMUP if warm else rows.Phase.REPLAY))  # fmt: skip
             self.candles += 1

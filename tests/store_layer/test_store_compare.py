@@ -9,7 +9,9 @@ from tests.store_layer import sample_run
 from trader.core import rows
 from trader.core.types import UserError
 from trader.store.comparison import Difference
+from trader.store.digest import combine
 from trader.store.memory import MemoryStore
+from trader.store.records import Cursor
 from trader.store.store import open_store
 
 
@@ -122,7 +124,7 @@ def resume(store, run, frames, *, every, checkpoint=None):
     return digest
 
 
-@pytest.mark.parametrize("stopped", [0, 1, 17, 42, 43])
+@pytest.mark.parametrize("stopped", [0, 1, 2, 3, 17, 42, 43])
 @pytest.mark.parametrize("from_checkpoint", [True, False])
 def test_a_resumed_run_is_the_uninterrupted_one(url, stopped, from_checkpoint):
     frames = sample_run.make()
@@ -162,6 +164,26 @@ def test_rows_that_belong_to_the_last_committed_frame_are_added_on_resume(tmp_pa
         writer.commit(frames[-1].cursor)
         writer.close()
         assert store.committed(run)["funnel"] == 2
+
+
+def test_a_run_killed_after_its_closing_commit_is_only_compared(tmp_path):
+    """The closing has the time of the last frame and the next number."""
+    frames = sample_run.make()
+    closing = frames[-1].tables.pop("funnel")
+    last = frames[-1].cursor
+    after = Cursor(last.frame + 1, last.time_ms, last.candles, last.equity)
+    with open_store(str(tmp_path / "a.db"), create=True) as store:
+        run = store.create_run(sample_run.header())
+        for commits in (1, 2):
+            writer = store.writer(run, compare_until=store.committed(run) if commits == 2 else None)
+            for frame in frames:
+                sample_run.hand_over(writer, frame)
+            writer.commit(last)
+            writer.write("funnel", np.array(closing, np.int64))
+            writer.commit(after)
+            writer.close()
+            assert store.resolve(run).commits == 2
+            assert combine(store.recompute_digest(run)) == writer.digest()
 
 
 def test_resume_refuses_rows_that_the_stored_frames_do_not_have(tmp_path):

@@ -171,7 +171,7 @@ def test_rows_reach_sql_only_with_the_commit_and_the_cursor_moves_with_them(url)
     writer.commit(frames[0].cursor)
     row = store.resolve(run)
     assert store.committed(run)["candle"] == 2
-    assert (row.cursor_frame, row.cursor_ms, row.candles, row.commits) == (-3, 7 * sample_run.HOUR, 2, 1)
+    assert (row.cursor_frame, row.cursor_ms, row.candles, row.commits) == (-1, 7 * sample_run.HOUR, 2, 1)
     sample_run.hand_over(writer, frames[1])
     writer.close()
     assert store.committed(run)["candle"] == 2

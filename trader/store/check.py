@@ -189,8 +189,7 @@ def _final_equity(evidence: Books, count: int) -> tuple[bool, str]:
 
 
 def _journal(evidence: Books) -> tuple[bool, str]:
-    """Candles in (ts, market) order on the grid, each once; frames count from 0 after the
-    warm-up; an equity row for every frame."""
+    """Candles in (ts, market) order on the grid, each once; frames rise with time; an equity row for every frame."""
     table = evidence.candle
     key = list(zip(table["ts"].tolist(), table["market"].tolist(), strict=True))
     if any(later <= earlier for earlier, later in pairwise(key)):
@@ -201,9 +200,8 @@ def _journal(evidence: Books) -> tuple[bool, str]:
     if len(key) != evidence.run.candles:
         return False, f"{len(key)} candles, the run row says {evidence.run.candles}"
     frames = dict(zip(table["ts"].tolist(), table["frame"].tolist(), strict=True))
-    numbers = list(frames.values())
-    warm = sum(number < 0 for number in numbers)
-    if any(number >= 0 for number in numbers[:warm]) or numbers[warm:] != list(range(len(numbers) - warm)):
+    numbers = list(frames.values())  # -1 in the warm-up, then 0, 1, 2, ...
+    if any(later != earlier + 1 and not earlier == later == -1 for earlier, later in pairwise(numbers)):
         return False, "frames are not numbered one by one"
     missing = {number for number in numbers if number >= 0} - set(evidence.equity["frame"].tolist())
     if missing:

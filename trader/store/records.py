@@ -37,7 +37,10 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a commit stands: the last frame it holds, its time, rows of `candle` so far, equity in 1e-8."""
+    """Where a commit stands, never going back: its time and, at one time, its frame or any other rising number.
+
+    candles: rows of `candle` so far; equity in 1e-8.
+    """
 
     frame: int
     time_ms: int

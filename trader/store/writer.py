@@ -143,8 +143,9 @@ class Writer(RowSink):
             else None
         )
         with database.reading() as connection:
-            statement = f"SELECT commits, cursor_frame FROM run WHERE run = {run}"  # noqa: S608 - an integer
-            self._commits, self._stored_frame = connection.exec_driver_sql(statement).one()
+            statement = f"SELECT commits, cursor_ms, cursor_frame FROM run WHERE run = {run}"  # noqa: S608 - an integer
+            self._commits, *stored = connection.exec_driver_sql(statement).one()
+        self._stored_cursor = None if stored[0] is None else tuple(stored)
         self._links = EntryLinks(self._open_entries if self._commits else None)
 
     def _insert(self, table: str, columns: Iterable[str]) -> str:
@@ -207,10 +208,12 @@ class Writer(RowSink):
         if self._comparison is None or self._settled:
             return False
         new = [name for name, buffer in self._buffers.items() if buffer]
-        if not self._verify and (self._stored_frame is None or cursor.frame >= self._stored_frame):
+        # in time, and at one time by number: the closing of a session comes after its last frame
+        here = (cursor.time_ms, cursor.frame)
+        if not self._verify and (self._stored_cursor is None or here >= self._stored_cursor):
             self._comparison.finish(self._last)
             self._settled = True
-            if new or cursor.frame != self._stored_frame:
+            if new or here != self._stored_cursor:
                 return False
         elif new:  # a row within the stored frames that the stored run does not have
             seq = int(self._buffers[new[0]][0][0][0])
