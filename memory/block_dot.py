@@ -48,14 +48,27 @@ def _named(builder: Any, total: Any, keys: Any, query: Any) -> Any:
 
 
 def _spelled_out(builder: Any, total: Any, keys: Any, query: Any) -> Any:
-    """The same in vector code for any target."""
-    wide = ir.VectorType(_WORD, 64)
-    products = builder.mul(builder.zext(keys, wide), builder.sext(builder.bitcast(query, _BYTES), wide))
-    undefined = ir.Constant(wide, ir.Undefined)
-    for byte in range(4):
-        lanes = ir.Constant(_WORDS, [4 * lane + byte for lane in range(LANES)])
-        total = builder.add(total, builder.shuffle_vector(products, undefined, lanes))
-    return total
+    """The same in vector code for any target, with two half sums per lane: [..., 32].
+
+    A byte product fits 16 bits (255 x 127 < 2^15); the two halves of each 32-bit word are summed by shifts.
+    """
+    short, wide = ir.VectorType(ir.IntType(16), 64), ir.VectorType(_WORD, 32)
+    products = builder.mul(builder.zext(keys, short), builder.sext(builder.bitcast(query, _BYTES), short))
+    pairs, sixteen = builder.bitcast(products, wide), ir.Constant(wide, [16] * 32)
+    low = builder.ashr(builder.shl(pairs, sixteen), sixteen)
+    return builder.add(total, builder.add(low, builder.ashr(pairs, sixteen)))
+
+
+def _lane_sums(builder: Any, total: Any) -> Any:
+    """[32] half sums of `_spelled_out` to [16]; the sums of `_named` are whole already."""
+    if total.type.count == LANES:
+        return total
+    undefined = ir.Constant(total.type, ir.Undefined)
+    halves = [
+        builder.shuffle_vector(total, undefined, ir.Constant(_WORDS, [2 * lane + half for lane in range(LANES)]))
+        for half in range(2)
+    ]
+    return builder.add(*halves)
 
 
 def make_block_scores(step: Any) -> Any:
@@ -76,8 +89,10 @@ def make_block_scores(step: Any) -> Any:
                 data = _make_array(signature.args[index])(context, builder, arguments[index]).data
                 return builder.bitcast(data, kind.as_pointer())
 
-            total = _alloca(builder, _WORDS)
-            builder.store(ir.Constant(_WORDS, [0] * LANES), total)
+            count = LANES if step is _named else 2 * LANES
+            kind = ir.VectorType(_WORD, count)
+            total = _alloca(builder, kind)
+            builder.store(ir.Constant(kind, [0] * count), total)
             keys = builder.gep(pointer(0, _BYTE), [first_byte])
             words = pointer(3, _WORD)
             with _for_range(builder, groups) as loop:
@@ -87,7 +102,7 @@ def make_block_scores(step: Any) -> Any:
                 four = builder.load(builder.gep(words, [loop.index]))
                 four.align = 1
                 builder.store(step(builder, builder.load(total), block, _splat(builder, four, _WORDS)), total)
-            sums = builder.sub(builder.load(total), _splat(builder, bias, _WORDS))
+            sums = builder.sub(_lane_sums(builder, builder.load(total)), _splat(builder, bias, _WORDS))
             scales = builder.load(builder.bitcast(builder.gep(pointer(5, ir.FloatType()), [row]), _FLOATS.as_pointer()))
             scales.align = 4
             scores = builder.fmul(builder.sitofp(sums, _FLOATS), scales)
