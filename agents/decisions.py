@@ -143,7 +143,7 @@ def queue_exit(state: Integers, agent: int, kind: int, now: int) -> None:
 
 @njit(cache=True, nogil=True)
 def decide(
-    state: Integers, habits: Floats, totals: Integers, agent: int, candle: int, bar: Integers, closes: bool,
+    state: Integers, habits: Floats, agent: int, candle: int, bar: Integers, closes: bool,
     score: float, atr: float, regime: int, market: Integers, tiers: Integers, events: Integers, count: int,
 ) -> int:  # fmt: skip
     """One agent at one close: queue an exit, queue an entry, or do nothing. `score` NaN means no valid features."""
@@ -157,14 +157,16 @@ def decide(
         elif closes and side * score <= -habits[agent, at.EXIT_THRESHOLD]:
             queue_exit(state, agent, _SIGNAL, now)
         return count
-    if not closes or state[agent, at.ACTIVE] == 0 or now < state[agent, at.COOL_UNTIL]:
+    if not closes or state[agent, at.ACTIVE] == 0:
         return count
     if not abs(score) >= habits[agent, at.THRESHOLD] or not atr > 0.0:
         return count
     if score < 0 and market[rule.PERPETUAL] == 0:
         return count
-    if state[agent, at.FUNDED]:
-        totals[at.SIGNALS] += 1
+    state[agent, at.SIGNALS] += 1
+    if now < state[agent, at.COOL_UNTIL]:
+        state[agent, at.COOLED] += 1
+        return count
     return _queue_entry(state, habits, agent, candle, bar, score, atr, regime, market, tiers, events, count)
 
 

@@ -443,7 +443,7 @@ def run_market(
                     count,
                 )  # fmt: skip
                 count = _at_close(
-                    state, habits, triggers, watch, totals, t, bar, closed[t], scores[t], atr[t], regime[t],
+                    state, habits, triggers, watch, t, bar, closed[t], scores[t], atr[t], regime[t],
                     segments, woken[0], flagged, market, tiers, events, count,
                 )  # fmt: skip
             if bar[at.IN_TRADING]:
@@ -460,7 +460,7 @@ def run_market(
 
 @njit(cache=True, nogil=True)
 def _at_close(
-    state: Integers, habits: Floats, triggers: Singles, watch: Integers, totals: Integers, candle: int, bar: Integers,
+    state: Integers, habits: Floats, triggers: Singles, watch: Integers, candle: int, bar: Integers,
     closed: NDArray[np.bool_], scores: Singles, atr: Floats, regime: NDArray[np.int8], segments: Integers,
     woken: Integers, flagged: int, market: Integers, tiers: Integers, events: Integers, count: int,
 ) -> int:  # fmt: skip
@@ -474,7 +474,7 @@ def _at_close(
             closes = closed[k]
             score = float(scores[a]) if closes else np.nan
             count = decide(
-                state, habits, totals, a, candle, bar, closes, score, atr[k], int(regime[k]), market, tiers, events,
+                state, habits, a, candle, bar, closes, score, atr[k], int(regime[k]), market, tiers, events,
                 count,
             )  # fmt: skip
         if state[a, at.SIDE] != 0:

@@ -23,9 +23,9 @@ from typing import Final
     PENDING_CONFIDENCE, PENDING_REGIME, PENDING_STOP, PENDING_TAKE, PENDING_TRAIL, PENDING_LEVERAGE, PENDING_LIMIT,
     COOL_UNTIL, TRADES, ORDERS, FILLS, TRADE_ID,
     TRADE_MARGIN, TRADE_FEES, TRADE_FUNDING, TRADE_GROSS, TRADE_VALUE, TRADE_QUANTITY, TRADE_SLIPPAGE,
-    CLOSED, PNL, WINS,
+    CLOSED, PNL, WINS, SIGNALS, COOLED,
     STATE_FIELDS,
-) = range(49)  # fmt: skip
+) = range(51)  # fmt: skip
 
 NOTHING_PENDING: Final = -1
 """Value of PENDING without an order; otherwise it is a `rows.OrderKind`."""
@@ -57,9 +57,9 @@ DAY_MARK, DAY_COUNT, DAY_SUM, DAY_SQUARES, DAY_FIELDS = range(5)
 (
     TOTAL_CASH, TOTAL_MARGIN, NET_QUANTITY, NET_COST,
     TOTAL_FEES, TOTAL_FUNDING, TOTAL_INSURANCE, TOTAL_MARKET,
-    DECISIONS, SIGNALS, SUPERSEDED, LAST_DAY, LAST_CLOSE,
+    DECISIONS, SUPERSEDED, LAST_DAY, LAST_CLOSE,
     TOTAL_FIELDS,
-) = range(14)  # fmt: skip
+) = range(13)  # fmt: skip
 
 # --- per-candle outputs ----------------------------------------------------------------------------------------
 OUT_CASH, OUT_MARGIN, OUT_UNREALISED, OUT_FIELDS = range(4)

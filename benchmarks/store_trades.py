@@ -9,6 +9,8 @@ included) and seconds for the listings of `trader db` on the result, best of thr
 from __future__ import annotations
 
 import argparse
+import sqlite3
+import tempfile
 import time
 from pathlib import Path
 
@@ -57,6 +59,33 @@ def batch(generator: np.random.Generator, first: int, count: int, opened: np.nda
     return entry, exits
 
 
+def floor(path: Path, pieces: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Seconds of sqlite3 alone for the same rows: ready tuples, same tables and pragmas, no digest, no conversion."""
+    path.unlink(missing_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    for spec in (rows.ENTRY, rows.EXIT):
+        columns = ", ".join(f'"{name}" BIGINT NOT NULL' for name in spec.names)
+        connection.execute(
+            f'CREATE TABLE "{spec.name}" (run BIGINT NOT NULL, {columns}, PRIMARY KEY (run, seq)) WITHOUT ROWID'
+        )
+    spent = 0.0
+    for entry, exits in pieces:
+        parameters = [
+            (spec, [*map(tuple, table.tolist())]) for spec, table in ((rows.ENTRY, entry), (rows.EXIT, exits))
+        ]
+        started = time.perf_counter()
+        connection.execute("BEGIN IMMEDIATE")
+        for spec, found in parameters:
+            connection.executemany(f'INSERT INTO "{spec.name}" VALUES (1, {", ".join("?" * len(spec.columns))})', found)
+        connection.execute("COMMIT")
+        spent += time.perf_counter() - started
+    connection.close()
+    path.unlink()
+    return spent
+
+
 def fill(url: str, trades: int) -> int:
     instruments = tuple(Instrument(f"M{market}/USDT", perpetual=True) for market in range(5))
     store = open_store(url, create=True)
@@ -78,6 +107,10 @@ def fill(url: str, trades: int) -> int:
     print(f"insert: {spent / trades / 2 * 1e6:.2f} us a row ({2 * trades} rows, {spent:.1f} s, digest included)")
     writer.close()
     store.close()
+    sample = pieces[: max(1, len(pieces) // 5)]
+    with tempfile.TemporaryDirectory() as folder:
+        lowest = floor(Path(folder) / "floor.db", sample)
+    print(f"floor: {lowest / len(sample) / size / 2 * 1e6:.2f} us a row (sqlite3 alone, ready tuples, no digest)")
     return run
 
 

@@ -1,6 +1,6 @@
 """A process that writes the sample run as a session would (used by the crash tests): resumes if there is a run.
 
-    python crashing_session.py URL CHECKPOINT_FOLDER FRAMES PAUSE_SECONDS
+python crashing_session.py URL CHECKPOINT_FOLDER FRAMES PAUSE_SECONDS
 """
 
 from __future__ import annotations

@@ -24,7 +24,12 @@ INSTRUMENTS = (
     Instrument("AAA/USDT", perpetual=True, tiers=(LeverageTier(0, 500_000, 0, 20),)),
     Instrument("BBB/USDT", perpetual=False, price_exponent=4, quantity_exponent=6, tick=5, lot=10),
 )
-NAMES = {"archetype": {0: "trend", 1: "reversion"}, "rule": {0: "equal"}, "stage": {0: "decided", 1: "entered"}, "niche": {0: "AAA/USDT 1h"}}  # fmt: skip
+NAMES = {
+    "archetype": {0: "trend", 1: "reversion"},
+    "rule": {0: "equal"},
+    "stage": {0: "decided", 1: "entered"},
+    "niche": {0: "AAA/USDT 1h"},
+}
 
 
 def header(name: str = "sample") -> RunHeader:
@@ -211,7 +216,7 @@ class Simulation:
         self.put("entry", time_ms=time_ms, market=market, agent=agent, trade=trade, order_id=order, fill=fill, side=side,
                  archetype=agent % 2, timeframe=HOUR, leverage=300, requested_qty=qty + 10, qty=qty, price=price, fee=fee,
                  margin=initial + fee, decided_ms=time_ms - HOUR, confidence=7512, regime=1, stop=price // 2,
-                 take=price * 2, limited_by=1, slippage=7, funded=self.funded(agent), phase=3)  # fmt: skip
+                 take=price * 2, limited_by=1, slippage=7, maker=agent % 2, funded=self.funded(agent), phase=3)  # fmt: skip
 
     def fund(self, agent: int, held: Open, time_ms: int) -> None:
         amount = -held.side * (held.cost // 10_000)

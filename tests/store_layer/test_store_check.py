@@ -50,7 +50,7 @@ DAMAGE = [
     ("agents", "UPDATE birth SET time_ms = time_ms + 36000000000 WHERE agent = 3"),
     ("results", f"UPDATE exit SET trade_pnl = trade_pnl + 1 WHERE seq = {FUNDED_EXIT}"),
     ("results", f"UPDATE exit SET trade_value = trade_value + 1 WHERE seq = {FUNDED_EXIT}"),
-    ("results", "UPDATE funding SET amount = amount + 1 WHERE trade = (SELECT trade FROM funding f JOIN exit USING (trade) LIMIT 1)"),
+    ("results", "UPDATE funding SET amount = amount + 1 WHERE trade = (SELECT MIN(trade) FROM funding JOIN exit USING (trade))"),
     ("results", "UPDATE partial SET qty = qty + 10 WHERE trade IN (SELECT trade FROM exit)"),
     ("journal", "DELETE FROM candle WHERE seq = 31"),
     ("journal", "UPDATE candle SET ts = ts + 1 WHERE seq = 31"),

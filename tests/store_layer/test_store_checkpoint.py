@@ -79,7 +79,9 @@ def test_any_damage_to_the_newest_falls_back_to_the_one_before(tmp_path_factory,
     elif kind == "cut":
         del content[data.draw(st.integers(0, len(content) - 1)) :]
     elif kind == "other":
-        content = bytearray(data.draw(st.sampled_from([b"[]", b"null", b"{}", b'{"format":1,"frame":20,"sha256":"x"}', b"\xff"])))
+        content = bytearray(
+            data.draw(st.sampled_from([b"[]", b"null", b"{}", b'{"format":1,"frame":20,"sha256":"x"}', b"\xff"]))
+        )
     path.write_bytes(b"" if kind == "empty" else bytes(content))
     if kind == "gone":
         path.unlink()

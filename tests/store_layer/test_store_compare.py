@@ -35,7 +35,7 @@ def test_an_untouched_run_verifies(url, every):
         assert store.resolve(run) == before
 
 
-SHORT = sample_run.make(14)
+SHORT = sample_run.make(26)
 
 CHANGES = [(name, column.name) for name, spec in rows.TABLES.items() for column in spec.columns if column.name != "seq"]
 
@@ -46,7 +46,9 @@ def test_one_changed_value_in_sql_is_named(tmp_path_factory, sample_file, table,
     copy.write_bytes(sample_file.read_bytes())
     with open_store(str(copy), create=False) as store:
         spec = rows.TABLES[table].columns[rows.TABLES[table].position(column)]
-        new = "'changed'" if spec.kind == rows.TEXT else "123456.5" if spec.kind == rows.FLOAT else f'"{column}" + 12345'
+        new = (
+            "'changed'" if spec.kind == rows.TEXT else "123456.5" if spec.kind == rows.FLOAT else f'"{column}" + 12345'
+        )
         with store.database.transaction() as connection:
             seq = connection.exec_driver_sql(f'SELECT MAX(seq) FROM "{table}"').scalar()
             connection.exec_driver_sql(f'UPDATE "{table}" SET "{column}" = {new} WHERE seq = {seq}')
@@ -80,7 +82,13 @@ def test_a_missing_and_an_extra_row_are_named(tmp_path, place):
             connection.exec_driver_sql(f"DELETE FROM funding WHERE seq = {seq}")
         with pytest.raises(Difference) as missing:
             verify(store, run, sample_run.make())
-        assert missing.value.as_dict() == {"table": "funding", "seq": seq, "column": "seq", "stored": None, "produced": seq}
+        assert missing.value.as_dict() == {
+            "table": "funding",
+            "seq": seq,
+            "column": "seq",
+            "stored": None,
+            "produced": seq,
+        }
         frames = sample_run.make()
         for frame in frames:
             frame.tables["funding"] = [row for row in frame.tables.get("funding", []) if row[0] not in {seq, found[-2]}]

@@ -31,8 +31,17 @@ FRAMES = 30
 
 def start(url, folder, *, failpoint="", frames=FRAMES, pause="0"):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TRADER_FAILPOINT": failpoint}
-    command = [sys.executable, str(Path(__file__).with_name("crashing_session.py")), url, str(folder), str(frames), pause]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("crashing_session.py")),
+        url,
+        str(folder),
+        str(frames),
+        pause,
+    ]
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process):
@@ -182,7 +191,9 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_with_space(tmp_path):
     )
     arguments = [sys.executable, "-c", code, path, str(tmp_path / "checkpoints"), "300", "0"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        arguments, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("FULL database")
     assert done.stdout.count("\n") == 1

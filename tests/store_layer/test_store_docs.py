@@ -25,7 +25,9 @@ def test_every_view_has_a_section_that_names_its_columns():
     for name, view in all_views("sqlite").items():
         missing = [c for c in view.names if not c.endswith("_utc") and not re.search(rf"`{c}`", SECTIONS[name])]
         assert missing == [], name
-        assert any(re.search(rf"\b{name}\b", query) for query in re.findall(r"```sql\n(.*?)```", SECTIONS[name], re.DOTALL))
+        assert any(
+            re.search(rf"\b{name}\b", query) for query in re.findall(r"```sql\n(.*?)```", SECTIONS[name], re.DOTALL)
+        )
 
 
 @pytest.fixture(scope="module")

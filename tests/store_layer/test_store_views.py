@@ -15,18 +15,22 @@ from trader.store.store import open_store
 from trader.store.views import all_views
 
 CONTRACT = {
-    "v_run": "run parent_run name status feed seed config_hash code_version platform started_utc candles equity_start equity_end digest",
-    "v_trade": "run trade agent archetype symbol timeframe side leverage qty margin decided_ms confidence regime entry_ms entry_price"
+    "v_run": "run parent_run name status feed seed config_hash code_version platform started_utc candles"
+    " equity_start equity_end digest",
+    "v_trade": "run trade agent archetype symbol timeframe side leverage qty margin decided_ms confidence"
+    " regime entry_ms entry_price"
     " exit_ms exit_price exit_reason gross_pnl slippage fees funding pnl return_on_margin mae mfe phase funded",
     "v_position": "run agent symbol side qty leverage entry_price mark stop take liquidation_price margin unrealised",
     "v_order": "run order_id trade agent symbol side kind decided_ms requested_qty qty limited_by status reason",
     "v_fill": "run fill order_id trade agent symbol time_ms price qty fee liquidity",
     "v_funnel": "run symbol archetype stage count",
     "v_transfer": "run seq time_ms debit credit amount code agent trade",
-    "v_agent": "run agent parent_a parent_b operator archetype symbol timeframe born_ms died_ms cause generation fitness trades pnl genes",
+    "v_agent": "run agent parent_a parent_b operator archetype symbol timeframe born_ms died_ms cause"
+    " generation fitness trades pnl genes",
     "v_fitness": "run agent generation raw shrunk standard_error niche rank fate",
     "v_level": "run seq time_ms level step objective_before objective_after kept detail",
-    "v_modification": "run agent time_ms trigger gene before after confidence_before confidence_after expected realised kept",
+    "v_modification": "run agent time_ms trigger gene before after confidence_before confidence_after expected"
+    " realised kept",
     "v_bandit": "run time_ms timeframe regime parameter arm propensity ticket trade reward mean effective_n",
     "v_policy": "run birth time_ms policy optimizer action value reward agent",
     "v_allocation": "run epoch time_ms agent before weight amount score risk rule limited_by",
@@ -67,7 +71,11 @@ def test_columns_are_the_contracts(store):
 
 def written(table):
     spec = rows.TABLES[table]
-    return [dict(zip(spec.names, row, strict=True)) for frame in sample_run.make(60, 8, 5) for row in frame.tables.get(table, [])]
+    return [
+        dict(zip(spec.names, row, strict=True))
+        for frame in sample_run.make(60, 8, 5)
+        for row in frame.tables.get(table, [])
+    ]
 
 
 def test_trades_say_what_entry_and_exit_say(store):
@@ -85,7 +93,7 @@ def test_trades_say_what_entry_and_exit_say(store):
         assert (trade["timeframe"], trade["regime"], trade["phase"]) == ("1h", "bull", "replay")
         assert trade["exit_reason"] == rows.OrderKind(row["kind"]).name.lower()
         assert float(trade["leverage"]) == 3.0
-        assert float(trade["confidence"]) == 0.7512
+        assert float(trade["confidence"]) == 75.12
         assert float(trade["qty"]) == row["trade_qty"] / quantity_scale
         assert float(trade["entry_price"]) == entry["price"] / price_scale
         for name, column in (("margin", "margin"), ("gross_pnl", "trade_gross"), ("fees", "trade_fees"),
@@ -115,7 +123,9 @@ def test_times_in_utc_are_the_milliseconds(store):
             for name in row:
                 if name.endswith("_ms"):
                     text = row[name[:-3] + "_utc"]
-                    expected = None if row[name] is None else f"{np.datetime64(row[name], 'ms').astype('datetime64[s]')}Z"
+                    expected = (
+                        None if row[name] is None else f"{np.datetime64(row[name], 'ms').astype('datetime64[s]')}Z"
+                    )
                     assert text == expected
 
 
@@ -124,9 +134,11 @@ def test_an_orders_fills_add_up_to_it_and_shadows_have_none(store):
     fills = rows_of(store, "SELECT * FROM v_fill")
     assert len(orders) == rows_of(store, "SELECT COUNT(*) AS n FROM v_order")[0]["n"]
     filled: dict[int, float] = {}
+    rested = {row["fill"] for row in written("entry") if row["maker"]}
+    assert 0 < len(rested) < len(fills)
     for row in fills:
         filled[row["order_id"]] = filled.get(row["order_id"], 0) + float(row["qty"])
-        assert row["liquidity"] == "taker"
+        assert row["liquidity"] == ("maker" if row["fill"] in rested else "taker")
     for number, order in orders.items():
         assert float(order["qty"]) == pytest.approx(filled.get(number, 0), rel=1e-12)
         assert float(order["qty"]) <= float(order["requested_qty"]) * (1 + 1e-12)

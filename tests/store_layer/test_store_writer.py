@@ -235,7 +235,9 @@ def test_entries_of_earlier_commits_are_found_again_after_a_restart(url):
             "SELECT COUNT(*) FROM record r JOIN (SELECT run, agent, COUNT(*) AS n, SUM(trade_pnl) AS s FROM exit"
             " GROUP BY run, agent) x ON x.run = r.run AND x.agent = r.agent WHERE x.n <> r.trades OR x.s <> r.pnl"
         ).scalar()
-        agents = connection.exec_driver_sql("SELECT COUNT(DISTINCT agent) - (SELECT COUNT(*) FROM record) FROM exit").scalar()
+        agents = connection.exec_driver_sql(
+            "SELECT COUNT(DISTINCT agent) - (SELECT COUNT(*) FROM record) FROM exit"
+        ).scalar()
     assert (wrong, sums, agents) == (0, 0, 0)
     store.close()
 

@@ -25,6 +25,7 @@ from trader.core.types import Block, UserError
 from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine, archetypes_of, market_vectors
 from trader.session.feeds import make_feed
+from trader.session.funnel import STAGES
 from trader.session.grants import RULES
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
 from trader.store import checkpoint
@@ -291,7 +292,12 @@ def _header(config: Config, feed: Feed) -> RunHeader:
         base_ms=milliseconds(config.feed.base_timeframe),
         equity_start=to_amount(config.pool.capital),
         instruments=feed.instruments,
-        names={"archetype": dict(enumerate(discovered())), "rule": dict(RULES), "niche": dict(enumerate(discovered()))},
+        names={
+            "archetype": dict(enumerate(discovered())),
+            "stage": dict(STAGES),
+            "rule": dict(RULES),
+            "niche": dict(enumerate(discovered())),
+        },
     )
 
 

@@ -18,6 +18,7 @@ from portfolio.ledger import ImbalanceError, Ledger
 from portfolio.pool import Plan
 from trader.core import rows
 from trader.core.rows import Account, Cause, OrderKind, TransferCode, float_bits
+from trader.session.funnel import Funnel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class Books:
         self.deposited = 0
         self.generation = 0
         self.departing: dict[int, tuple[float, int]] = {}
+        self.funnel = Funnel()
         self._sink = sink
         self._sequence = dict.fromkeys({spec.sequence for spec in rows.TABLES.values()}, 0)
 
@@ -227,7 +229,14 @@ class Books:
             ),
             int(gone.sum()),
         )  # fmt: skip
+        self.funnel.add_agents(population, gone)
         population.remove(gone)
+
+    def write_funnel(self) -> None:
+        """The final counts of what became of every decision."""
+        self.funnel.add_agents(self.population, np.ones(len(self.population), np.bool_))
+        lines = np.array(self.funnel.rows(), np.int64).reshape(-1, 4)
+        self.emit("funnel", list(lines.T), len(lines))
 
     # --- checkpoint ---------------------------------------------------------------------------------------------
 
@@ -239,6 +248,7 @@ class Books:
             "generation": self.generation,
             "departing": [[agent, *end] for agent, end in sorted(self.departing.items())],
             "sequence": dict(self._sequence),
+            "funnel": self.funnel.rows(),
         }
         return self.population.state(), meta
 
@@ -249,4 +259,5 @@ class Books:
         self.deposited = int(meta["deposited"])
         self.generation = int(meta["generation"])
         self.departing = {int(agent): (float(fitness), int(cause)) for agent, fitness, cause in meta["departing"]}
+        self.funnel.counts = {(m, kind, stage): count for m, kind, stage, count in meta["funnel"]}
         self._sequence = {name: int(number) for name, number in meta["sequence"].items()}

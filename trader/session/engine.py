@@ -29,6 +29,7 @@ from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session.books import POOL_CASH, Books, Sink
 from trader.session.event_rows import write_candles, write_events
+from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
 from trader.session.selection import SelectionLevel
@@ -128,6 +129,7 @@ class Engine:
             return
         results = self._run_markets(block, features)
         self._count(write_events(self.books, block, results))
+        self._count_decisions(block, features)
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
         self.books.absorb()
@@ -135,6 +137,14 @@ class Engine:
         self.frame += len(block)
         self.counts.frames += len(block)
         self._run_levels(self.frame - 1, int(block.times[-1]))
+
+    def _count_decisions(self, block: Block, features: FeatureBlock) -> None:
+        """Closes of a timeframe, for the agents that decide on it, by archetype."""
+        closes = features.closed & block.present[:, :, None]
+        for m, market in enumerate(self.books.population.markets):
+            for timeframe, archetype, start, stop in market.groups:
+                count = int(closes[:, m, timeframe].sum()) * (stop - start)
+                self.books.funnel.add(m, archetype, DECIDED, count)
 
     def _count(self, written: dict[int, int]) -> None:
         """Count trades and orders; a refused entry was an order too."""
@@ -209,6 +219,7 @@ class Engine:
         self._count(write_events(self.books, last, results))
         self.books.absorb()
         self.books.check_agents()
+        self.books.write_funnel()
 
     # --- looking ------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ def write_events(books: Books, block: Block, results: list[MarketResult]) -> dic
     market = np.repeat(np.arange(len(results)), counts)
     order = np.lexsort((events[:, at.EVENT_BODY], events[:, at.EVENT_PHASE], market, events[:, at.EVENT_CANDLE]))
     events, market = events[order], market[order]
+    books.funnel.add_events(events, market, books.population)
     sequence = books.sequence("entry", len(events))
     written = {}
     for kind, table in _TABLES.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trader.core.features import WARMUP
+from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
 from trader.core.types import UserError
 
@@ -19,8 +19,8 @@ def warmup_candles(config: Config) -> int:
     """Base candles of history wanted before the first decision: what the longest timeframe needs, unless told."""
     if config.feed.warmup is not None:
         return config.feed.warmup
-    longest = max(milliseconds(name) for name in config.feed.timeframes)
-    return WARMUP * longest // milliseconds(config.feed.base_timeframe)
+    lengths = tuple(milliseconds(name) for name in config.feed.timeframes)
+    return warmup_frames(milliseconds(config.feed.base_timeframe), lengths)
 
 
 def make_feed(config: Config) -> Feed:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trader.core.rows import AGENT_ACCOUNTS, TransferCode, account_name
+from trader.core.timeframes import MONDAY_MS, WEEK_MS
 from trader.store import check_trades as trades
 from trader.store.check_ledger import Books, balances, overdrawn, pool_after, unrealised_after
 from trader.store.digest import combine
@@ -144,7 +146,12 @@ def _equity(evidence: Books) -> tuple[bool, str]:
     for end in (True, False):
         cash, reserved = pool_after(moves, table["time_ms"], end=end)
         unrealised = np.array(unrealised_after(evidence, table["time_ms"], end=end), np.int64)
-        expected = {"cash": cash, "reserved": reserved, "unrealised": unrealised, "equity": cash + reserved + unrealised}
+        expected = {
+            "cash": cash,
+            "reserved": reserved,
+            "unrealised": unrealised,
+            "equity": cash + reserved + unrealised,
+        }
         mismatch = _first_mismatch(table, expected, last_of_time)
         if mismatch is None:
             break
@@ -160,7 +167,9 @@ def _equity(evidence: Books) -> tuple[bool, str]:
     return _final_equity(evidence, count)
 
 
-def _first_mismatch(table: dict[str, NDArray[np.int64]], expected: dict[str, NDArray[np.int64]], counted: NDArray[np.bool_]) -> str | None:
+def _first_mismatch(
+    table: dict[str, NDArray[np.int64]], expected: dict[str, NDArray[np.int64]], counted: NDArray[np.bool_]
+) -> str | None:
     for name, values in expected.items():
         differ = np.flatnonzero((table[name] != values) & counted)
         if len(differ):
@@ -180,18 +189,21 @@ def _final_equity(evidence: Books, count: int) -> tuple[bool, str]:
 
 
 def _journal(evidence: Books) -> tuple[bool, str]:
-    """Candles in (ts, market) order on the grid, each once; frames rise with time; an equity row for every frame."""
+    """Candles in (ts, market) order on the grid, each once; frames count from 0 after the
+    warm-up; an equity row for every frame."""
     table = evidence.candle
     key = list(zip(table["ts"].tolist(), table["market"].tolist(), strict=True))
-    if any(later <= earlier for earlier, later in zip(key, key[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(key)):
         return False, "candles are not in (ts, market) order"
-    if (table["ts"] % evidence.run.base_ms != 0).any():
+    grid = MONDAY_MS if evidence.run.base_ms == WEEK_MS else 0  # weeks open on Mondays
+    if ((table["ts"] - grid) % evidence.run.base_ms != 0).any():
         return False, "a candle is off the grid"
     if len(key) != evidence.run.candles:
         return False, f"{len(key)} candles, the run row says {evidence.run.candles}"
     frames = dict(zip(table["ts"].tolist(), table["frame"].tolist(), strict=True))
     numbers = list(frames.values())
-    if any(later != earlier + 1 for earlier, later in zip(numbers, numbers[1:], strict=False)):
+    warm = sum(number < 0 for number in numbers)
+    if any(number >= 0 for number in numbers[:warm]) or numbers[warm:] != list(range(len(numbers) - warm)):
         return False, "frames are not numbered one by one"
     missing = {number for number in numbers if number >= 0} - set(evidence.equity["frame"].tolist())
     if missing:

@@ -216,9 +216,7 @@ def price_range(low: Any, high: Any, exponent: int) -> tuple[NDArray[np.float64]
     return lowest, highest
 
 
-def _net(
-    evidence: Evidence, market: int, divisor: int, times: Integers, *, end: bool
-) -> tuple[list[int], list[int]]:
+def _net(evidence: Evidence, market: int, divisor: int, times: Integers, *, end: bool) -> tuple[list[int], list[int]]:
     """Summed signed quantity and cost of a market's funded positions at each time."""
     entry = evidence.entry
     sides = dict(zip(entry["trade"].tolist(), entry["side"].tolist(), strict=True))

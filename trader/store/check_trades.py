@@ -220,6 +220,8 @@ def unknown_agents(evidence: Evidence) -> str:
             first.setdefault(agent, time_ms)
         for agent, time_ms in first.items():
             if agent not in born or time_ms < born[agent]:
-                return f"{name} of agent {agent} at {time_ms}, which was {'born later' if agent in born else 'never born'}"
+                return (
+                    f"{name} of agent {agent} at {time_ms}, which was {'born later' if agent in born else 'never born'}"
+                )
     agents, counts = np.unique(evidence.death["agent"], return_counts=True)
     return f"agent {int(agents[counts > 1][0])} died twice" if (counts > 1).any() else ""

@@ -54,7 +54,9 @@ class Comparison:
         self._database = database
         self._run = run
         # tables of one sequence are committed together: up to the last `seq` of any, the others have all theirs too
-        events = max((until.get(name, 0) for name, spec in rows.TABLES.items() if spec.sequence == rows.EVENT), default=0)
+        events = max(
+            (until.get(name, 0) for name, spec in rows.TABLES.items() if spec.sequence == rows.EVENT), default=0
+        )
         self._until = {
             name: events if spec.sequence == rows.EVENT else until.get(name, 0) for name, spec in rows.TABLES.items()
         }

@@ -14,28 +14,12 @@ from enum import IntEnum
 from typing import Final
 
 from trader.core import rows
+from trader.core.timeframes import TIMEFRAMES
 from trader.store.database import SQLITE
 
 INTEGER: Final = "integer"
 NUMBER: Final = "number"
 TEXT: Final = "text"
-
-TIMEFRAMES: Final = {
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1h": 3_600_000,
-    "2h": 7_200_000,
-    "4h": 14_400_000,
-    "6h": 21_600_000,
-    "8h": 28_800_000,
-    "12h": 43_200_000,
-    "1d": 86_400_000,
-    "1w": 604_800_000,
-}
-"""Spelling of the timeframes in views; a length without a name is shown in ms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ def trade(d: Dialect) -> View:
         d.quantity("qty", "x.trade_qty"),
         d.amount("margin", "x.margin"),
         *d.time("decided_ms", "e.decided_ms"),
-        d.number("confidence", d.scaled("e.confidence", 4)),
+        d.number("confidence", d.scaled("e.confidence", 2)),
         d.code("regime", "e.regime", Regime),
         *d.time("entry_ms", "e.time_ms"),
         d.price("entry_price", "e.price"),
@@ -139,7 +139,9 @@ def _rejected_orders(d: Dialect) -> Part:
 
 
 def _exit_orders(d: Dialect) -> Part:
-    earlier = "FROM partial p WHERE x.qty <> x.trade_qty AND p.run = x.run AND p.trade = x.trade AND p.order_id = x.order_id"
+    earlier = (
+        "FROM partial p WHERE x.qty <> x.trade_qty AND p.run = x.run AND p.trade = x.trade AND p.order_id = x.order_id"
+    )
     columns = _order_columns(
         d,
         "x",
@@ -169,7 +171,7 @@ def _open_exit_orders(d: Dialect) -> Part:
         status="'partial'",
     )
     where = (
-        f"p.funded = 1 AND p.seq = (SELECT MIN(q.seq) {same}) AND NOT EXISTS"
+        f"p.funded = 1 AND p.seq = (SELECT MIN(q.seq) {same}) AND NOT EXISTS"  # noqa: S608 - our names
         " (SELECT 1 FROM exit x WHERE x.run = p.run AND x.order_id = p.order_id AND x.qty <> x.trade_qty)"
     )
     source = f"partial p {_ENTRY_OF.format('p')} {instrument_join('p')}"
@@ -196,6 +198,10 @@ def fill(d: Dialect) -> View:
         source = f"{table} {alias} {instrument_join(alias)}"
         return Part(columns, source, f"{alias}.funded = 1", f"{alias}.run", f"{alias}.seq")
 
-    parts = part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"), part("exit", "x", "x.fee + x.liquidation_fee"), part("partial", "p", "p.fee")
+    parts = (
+        part("entry", "e", "e.fee", "CASE WHEN e.maker = 1 THEN 'maker' ELSE 'taker' END"),
+        part("exit", "x", "x.fee + x.liquidation_fee"),
+        part("partial", "p", "p.fee"),
+    )
     assert all(column.kind in {INTEGER, NUMBER, TEXT} for column in parts[0].columns), "kinds are those three"
     return View("v_fill", parts)

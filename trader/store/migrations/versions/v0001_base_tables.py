@@ -18,17 +18,15 @@ depends_on = None
 TABLES: Final[dict[str, str]] = {
     "allocation": "*run *seq time_ms epoch agent before weight amount score:float? risk:float? rule limited_by",
     "birth": (
-        "*run *seq time_ms agent parent_a parent_b operator archetype market timeframe generation frozen "
-        "genes:text"
+        "*run *seq time_ms agent parent_a parent_b operator archetype market timeframe generation frozen genes:text"
     ),
     "candle": (
-        "*run *seq frame market ts open:float? high:float? low:float? close:float? volume:float? received "
-        "revised phase"
+        "*run *seq frame market ts open:float? high:float? low:float? close:float? volume:float? received revised phase"
     ),
     "death": "*run *seq time_ms agent cause generation fitness:float? trades pnl",
     "entry": (
         "*run *seq time_ms market agent trade order_id fill side archetype timeframe leverage requested_qty "
-        "qty price fee margin decided_ms confidence regime stop take limited_by slippage funded phase"
+        "qty price fee margin decided_ms confidence regime stop take limited_by slippage maker funded phase"
     ),
     "equity": "*run *seq frame time_ms cash reserved unrealised equity peak",
     "exit": (
@@ -40,9 +38,7 @@ TABLES: Final[dict[str, str]] = {
     "funding": "*run *seq time_ms market agent trade amount qty mark rate:float? funded",
     "funnel": "*run *seq market archetype stage count",
     "incident": "*run *time_ms *kind:text *symbol:text *detail:text",
-    "instrument": (
-        "*run *market symbol:text price_exponent quantity_exponent price_scale quantity_scale detail:text"
-    ),
+    "instrument": ("*run *market symbol:text price_exponent quantity_exponent price_scale quantity_scale detail:text"),
     "level": "*run *seq time_ms level:text step objective_before:float? objective_after:float? kept detail:text",
     "name": "*run *kind:text *code text:text",
     "partial": (
