@@ -118,8 +118,8 @@ def slippage(demand: int, volume: int, rules: Rules) -> int:
     """Half spread and impact of a side, in parts per 1e8."""
     if demand == 0 or volume == 0:
         return rules.half_spread
-    while volume >= 2**52:
-        volume //= 2
+    while volume >= 2**52 or demand >= 2**62:
+        volume = max(volume // 2, 1)
         demand //= 2
     ratio = demand * 10**12 // volume
     if ratio >= LARGEST:

@@ -114,14 +114,16 @@ class KernelSide:
     def run(self, first: int, stop: int) -> None:
         """Candles [first, stop) as one block."""
         n, part = len(self.state), slice(first, stop)
+        out = np.zeros((stop - first, at.OUT_FIELDS), np.int64)
         events = np.zeros((at.EVENTS_PER_CANDLE * n * (stop - first + 1), at.EVENT_FIELDS), np.int64)
         reached, count = run_market(
             0, self.bars[part], self.floats[part], self.closed[part], self.atr[part], self.regime[part], self.scores[part],
             self.segments, self.state, self.habits, self.triggers, self.watch, self.days, self.totals, self.market,
-            self.tiers, events, np.zeros((stop - first, at.OUT_FIELDS), np.int64), np.zeros(128, np.uint8),
+            self.tiers, events, out, np.zeros(128, np.uint8),
             np.zeros((3, n), np.int64),
         )  # fmt: skip
         assert reached == stop - first
+        self.out = out[-1].tolist()
         events[:count, at.EVENT_CANDLE] += first
         self.rows.append(events[:count])
 
@@ -149,6 +151,7 @@ class KernelSide:
         """The end of a finished session, at the last candle present."""
         last = self.bars[np.flatnonzero(self.bars[:, at.IN_PRESENT])[-1]]
         events = np.zeros((len(self.state), at.EVENT_FIELDS), np.int64)
+        self.out = []
         count = close_all(
             self.state, self.habits, self.triggers, self.watch, self.totals, last, self.market, events
         )  # fmt: skip
@@ -176,6 +179,8 @@ class KernelSide:
                 ("funding", at.TOTAL_FUNDING), ("insurance", at.TOTAL_INSURANCE), ("market", at.TOTAL_MARKET),
             )
         }  # fmt: skip
+        if self.out:
+            result["out"] = tuple(self.out)
         for row in self.state.tolist():
             agent = {
                 name: row[field]
@@ -213,6 +218,7 @@ class RefereeSide:
             for a in scenario.agents
         ]  # fmt: skip
         self.referee = Referee(scenario.rules, self.agents)
+        self.ended = False
 
     def run(self, first: int, stop: int) -> None:
         scenario = self.scenario
@@ -240,6 +246,7 @@ class RefereeSide:
         ))  # fmt: skip
 
     def end(self) -> None:
+        self.ended = True
         self.referee.end()
 
     def events(self) -> list[dict]:
@@ -252,6 +259,8 @@ class RefereeSide:
 
     def balances(self) -> dict:
         result = dict(vars(self.referee.accounts))
+        if not self.ended:
+            result["out"] = (result["cash"], result["margin"], self.referee.unrealised())
         for agent in self.agents:
             held = agent.order.budget if agent.order else 0
             row = {

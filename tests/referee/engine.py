@@ -37,7 +37,6 @@ class Referee:
         self.bar: Bar | None = None
         self.index = -1
         self.last_close = 0
-        self.last_ms = 0
 
     # --- orders ------------------------------------------------------------------------------------------------
 
@@ -54,12 +53,11 @@ class Referee:
 
     def candle(self, index: int, bar: Bar) -> None:
         """Steps 1 to 5 and the trailing stops of step 6."""
-        self.index = index
         if not bar.present:
             return
-        self.bar = bar
-        for agent in self.agents:
-            if agent.position and bar.rate:
+        self.bar, self.index = bar, index
+        for agent in self.agents if bar.rate else ():
+            if agent.position:
                 self._funding(agent)
         gone = [agent for agent in self.agents if self._gapped(agent)]
         for agent in gone:
@@ -80,11 +78,11 @@ class Referee:
                 self._trail(agent.position)
                 agent.position.lowest = min(agent.position.lowest, bar.low)
                 agent.position.highest = max(agent.position.highest, bar.high)
-        self.last_close, self.last_ms = bar.close, bar.ms
+        self.last_close = bar.close
 
     def _gapped(self, agent: Agent) -> bool:
-        position = agent.position
-        return bool(position and position.liquidation and position.side * (self.bar.open - position.liquidation) <= 0)
+        held = agent.position
+        return bool(held and held.liquidation and held.side * (self.bar.open - held.liquidation) <= 0)
 
     def _due(self, agent: Agent) -> bool:
         order = agent.order
@@ -371,6 +369,13 @@ class Referee:
                 price = self.last_close
                 self._leave(agent, Fill(price, price, price, step="decision", kind="end"), agent.position.quantity)
             agent.order = None
+
+    def unrealised(self) -> int:
+        """Unrealised result of all funded positions at the last close."""
+        held = [agent.position for agent in self.agents if agent.position and agent.funded]
+        net = sum(position.side * position.quantity for position in held)
+        entered = sum(position.side * position.entry_value for position in held)
+        return self.last_close * net // self.rules.divisor - entered
 
     # --- funding -----------------------------------------------------------------------------------------------
 

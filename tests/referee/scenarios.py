@@ -16,8 +16,8 @@ from tests.referee.habits import Habits, bracket_leverage
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR
 NAN = math.nan
-COUNTABLE = 2**59
-"""Largest quantity of one order here, so that the sum over six agents can be counted in 62 bits."""
+COUNTABLE = 2**61
+"""Largest quantity of one order here."""
 
 
 @dataclass
