@@ -23,6 +23,7 @@ from agents.decisions import decide, queue_exit, ratchet, set_equity, set_trigge
 from agents.orders import cancel_entry, clamped, enter, fill_fee, leave, liquidate, pay_funding
 from trader.broker import market as rule
 from trader.broker.fills import (
+    NO_OFFER,
     order_value,
     participation_quantity,
     quantity_share,
@@ -248,7 +249,7 @@ def _at_open(
                 share = 0  # a liquidation in place of the part: outside the cap
         if state[a, at.FUNDED] and state[a, at.FILLS] > before:
             filled += share
-    return count, max(available - filled, 0)
+    return count, available if available == NO_OFFER else max(available - filled, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -432,6 +433,7 @@ def run_market(
     """
     n = state.shape[0]
     count = 0
+    scale = float(market[rule.PRICE_SCALE])
     for t in range(first, bars.shape[0]):
         if events.shape[0] - count < at.EVENTS_PER_CANDLE * n:
             return t, count
@@ -444,8 +446,8 @@ def run_market(
             if bar[at.IN_RATE] != 0:
                 count = _settle_funding(state, habits, triggers, watch, totals, t, bar, market, tiers, events, count)
             flagged = _flagged(
-                triggers, watch, scores[t], closed[t], segments, floats[t, 0], floats[t, 1], bar[at.IN_MS], flags,
-                woken[0],
+                triggers, watch, scores[t], closed[t], segments, float(bar[at.IN_LOW]) / scale,
+                float(bar[at.IN_HIGH]) / scale, bar[at.IN_MS], flags, woken[0],
             )  # fmt: skip
             if flagged:
                 count, left = _at_open(

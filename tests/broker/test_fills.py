@@ -23,7 +23,7 @@ def vector(**options):
 @settings(max_examples=300, deadline=None)
 @given(
     demands=st.lists(st.integers(1, 10**15), min_size=1, max_size=20),
-    available=st.integers(0, 10**16),
+    available=st.integers(-1, 10**16),
     lot=st.sampled_from([1, 10, 1000]),
 )
 def test_shares_never_exceed_the_offer_and_do_not_depend_on_order(demands, available, lot):
@@ -34,7 +34,7 @@ def test_shares_never_exceed_the_offer_and_do_not_depend_on_order(demands, avail
     assert sum(shares) <= max(available, 0) or total <= available
     assert all(share % lot == 0 and share <= demand for share, demand in zip(shares, demands, strict=True))
     for share, demand in zip(shares, demands, strict=True):
-        exact = demand if total <= available else Fraction(demand) * available / total
+        exact = demand if total <= available else Fraction(demand) * max(available, 0) / max(total, 1)
         assert share > exact - lot - Fraction(demand, 2**40) - 1
 
 

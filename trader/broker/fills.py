@@ -19,6 +19,9 @@ _SQUARE_SCALE = _ROOT_SCALE * _ROOT_SCALE
 _SCALABLE = 1 << 52
 _LIMB = (1 << 32) - 1
 
+NO_OFFER = -1
+"""What a candle without volume offers."""
+
 
 @njit(cache=True, nogil=True)
 def sum_limbs(high: int, low: int, quantity: int) -> tuple[int, int]:
@@ -31,8 +34,11 @@ def sum_limbs(high: int, low: int, quantity: int) -> tuple[int, int]:
 def shared_out(available: int, high: int, low: int) -> tuple[int, int]:
     """A candle's offer and the summed demand (high * 2^32 + low) as a ratio of exact divisors.
 
-    Both are halved together until the demand is below 2^52, the offer down and the demand up: never over the offer.
+    A demand that the offer covers is left as it is; else both are halved together until the demand is below 2^52, the
+    offer down and the demand up: never over the offer.
     """
+    if high < 1 << 30 and (high << 32) + low <= available:
+        return available, (high << 32) + low
     while high >= _SCALABLE >> 32:
         low += (high & 1) << 32
         high = high >> 1
@@ -47,9 +53,10 @@ def shared_out(available: int, high: int, low: int) -> tuple[int, int]:
 def quantity_share(quantity: int, available: int, demand: int, lot: int) -> int:
     """An order's pro-rata part of what a candle offers, in whole lots: floor(quantity * min(1, available / demand)).
 
-    available and demand as `shared_out` gives them; without an offer nobody gets anything.
+    available and demand as `shared_out` gives them; a candle without volume (NO_OFFER) gives nobody anything, whereas
+    an offer of 0 meets a demand of 0: shadow orders add none.
     """
-    if available <= 0:
+    if available == NO_OFFER:
         return 0
     if demand <= available:
         return quantity
@@ -59,7 +66,9 @@ def quantity_share(quantity: int, available: int, demand: int, lot: int) -> int:
 
 @njit(cache=True, nogil=True)
 def participation_quantity(volume: int, market: NDArray[np.int64]) -> int:
-    """The most that all agents together may trade in a candle of this volume."""
+    """The most that all agents together may trade in a candle of this volume; NO_OFFER without volume."""
+    if volume <= 0:
+        return NO_OFFER
     return mul_div_floor(volume, market[PARTICIPATION], FRACTION_SCALE)
 
 
