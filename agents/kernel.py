@@ -494,6 +494,8 @@ def _at_close(
             )  # fmt: skip
         if state[a, at.SIDE] != 0:
             ratchet(state, a, bar, _TRAIL)
+        elif state[a, at.PENDING] == at.NOTHING_PENDING and watch[at.WAKE, a] == at.NEVER:
+            continue  # flat and waiting for nothing, before and now: its triggers stand
         set_triggers(state, habits, triggers, watch, a, market)
         set_equity(state, triggers, a, market)
     return count
