@@ -152,7 +152,7 @@ class LearnedClip:
         """See `Clip`."""
         array = self.state.numpy()
         count, level, output, spikes, _ = array.tolist()
-        log_norm = math.log(norm + 1e-30)
+        log_norm = math.log(max(norm, 1e-30))  # a floor, not an offset: an offset bends every small norm
         if count == 0:
             level = log_norm
         log_ratio = log_norm - level - output - math.log(self.slack)

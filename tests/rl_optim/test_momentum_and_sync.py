@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -142,6 +142,7 @@ def test_zclip_leaves_the_ordinary_and_cuts_spikes():
 
 
 @settings(max_examples=50, deadline=None)
+@example(log_norms=[-51.0, -54.0], output=-1.0)
 @given(log_norms=st.lists(st.floats(-60, 60), min_size=2, max_size=40), output=st.floats(-1.3, 1.3))
 def test_learned_clip_never_exceeds_its_threshold_and_is_monotone(log_norms, output):
     clip = LearnedClip()
