@@ -141,6 +141,7 @@ def test_off_is_the_system_without_them(make_config, run, block, monkeypatch):
     assert not levels(plain, "hope")
 
 
-def test_memory_without_the_model_is_refused(make_config):
-    with pytest.raises(Exception, match=r"levels.*memory: its keys are embeddings"):
-        make_config("levels.memory.enabled=true")
+def test_memory_works_without_the_model(make_config, run, block):
+    rows = run(make_config("levels.memory.enabled=true", "levels.memory.every=10"), block)[1]
+    assert not levels(rows, "hope")
+    assert sum(row["written"] for row in levels(rows, "memory")) > 50

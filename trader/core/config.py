@@ -281,9 +281,10 @@ class HopeConfig(Section):
 
 
 class MemoryConfig(Section):
-    """Nested memory of closed trades and of decisions not taken. Its keys are the sequence model's embeddings."""
+    """Nested memory of closed trades and of decisions not taken. Its keys are the sequence model's embeddings; with
+    `levels.hope` off, the market's features."""
 
-    enabled: Flag = Field(False, description="switch the level on (needs `levels.hope`)")
+    enabled: Flag = Field(False, description="switch the level on")
     every: Count = Field(24, description="base candles between two deliveries of what has closed")
     working: Count = Field(50, description="experiences always kept")
     episodic: Count = Field(5_000, description="experiences the gate may keep")
@@ -297,12 +298,6 @@ class LevelsConfig(Section):
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
     evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
     pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
-
-    @model_validator(mode="after")
-    def _memory_reads_embeddings(self) -> Self:
-        if self.memory.enabled and not self.hope.enabled:
-            raise ValueError("memory: its keys are embeddings of the sequence model: switch levels.hope on too")
-        return self
 
 
 class StoreConfig(Section):

@@ -150,9 +150,7 @@ class Engine:
 
     def _read(self, block: Block, features: FeatureBlock, *, warming: bool) -> None:
         """Let the sequence model and the memory add what they know to the features, ahead of the agents."""
-        if self._sequence is None:
-            return
-        reading = self._sequence.read(block, features, warming=bool(warming))
+        reading = None if self._sequence is None else self._sequence.read(block, features, warming=bool(warming))
         if self._memory is not None and not warming:
             self._memory.read(block, features, reading)
 

@@ -1,7 +1,7 @@
 """Nested memory in the loop: what became of moments like this one.
 
 An experience is a moment of decision (one market, one timeframe, one close): its key is the sequence model's embedding
-then, its value the result of a long position opened there, in percent of its price: of the trades decided at that
+then (with the model off, the market's features), its value the result of a long position opened there, in percent of its price: of the trades decided at that
 moment, turned to the long side and averaged; or, where nobody entered, of what followed over `horizon` candles (a
 decision not taken). It is delivered at the level's boundary and known from the close of the trade on.
 
@@ -19,21 +19,19 @@ import numpy as np
 from agents import layout as at
 from memory import NestedMemory
 from trader.core import rows
-from trader.core.features import FIRST_LEARNED
+from trader.core.features import FIRST_LEARNED, FeatureBlock
 from trader.core.timeframes import milliseconds
 from trader.core.types import CLOSE
 from trader.session.levels import LevelSpec, LevelUpdate
 from trader.session.moments import Moment, Moments
+from trader.session.reading import WIDTH, Reading, plain
 from trader.session.retention import RetentionAudit
-from trader.session.sequence import WIDTH
 
 if TYPE_CHECKING:
     from trader.core.config import Config
-    from trader.core.features import FeatureBlock
     from trader.core.types import Block
     from trader.session.books import Books
     from trader.session.market_run import MarketResult
-    from trader.session.sequence import Reading
 
 ESTIMATE, CERTAINTY = FIRST_LEARNED + 2, FIRST_LEARNED + 3
 
@@ -83,8 +81,9 @@ class MemoryLevel:
 
     # --- reading ------------------------------------------------------------------------------------------------
 
-    def read(self, block: Block, features: FeatureBlock, reading: Reading) -> None:
+    def read(self, block: Block, features: FeatureBlock, reading: Reading | None) -> None:
         """Ask the memory at every close, and write the two features; all frames up to the next close keep them."""
+        reading = plain(features) if reading is None else reading
         for (m, k), moments in self._moments.items():
             asked = np.flatnonzero(features.closed[:, m, k] & features.valid[:, m, k] & reading.ready[:, m, k])
             if len(asked):

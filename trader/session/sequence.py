@@ -9,7 +9,6 @@ While the trigger is silent the model is the frozen net, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from trader.core.types import CLOSE
 from trader.session import candle_stream
 from trader.session.candle_stream import CandleStream
 from trader.session.levels import LevelSpec, LevelUpdate
+from trader.session.reading import WIDTH, Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,25 +31,10 @@ if TYPE_CHECKING:
     from trader.core.types import Block
     from trader.session.books import Books
 
-WIDTH: Final = 64
-"""Components of an embedding: the width of the shipped weights."""
-
 SHORTEST_MS: Final = 15 * 60_000
 """The model reads timeframes of at least this length; below it a candle is mostly the noise of the spread."""
 
 PREDICTION, CHANGE = FIRST_LEARNED, FIRST_LEARNED + 1
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What the model says at each of T frames.
-
-    embedding: float32 [T, M, K, WIDTH] of the newest candle it has read; zeros before the first.
-    ready: bool [T, M, K], there is one.
-    """
-
-    embedding: NDArray[np.float32]
-    ready: NDArray[np.bool_]
 
 
 class SequenceLevel:
