@@ -71,8 +71,8 @@ def summed_value(price: int, high: int, low: int, market: NDArray[np.int64]) -> 
     negative = high < 0
     if negative:
         high, low = (-high - 1, (1 << 32) - low) if low else (-high, 0)
-    quotient = np.int64(0)
-    remainder = np.int64(0)
+    quotient = 0
+    remainder = 0
     for shift in range(60, -1, -_DIGIT):
         quotient, remainder = _next_digit(quotient, remainder, price, (high >> shift) & _DIGIT_MASK, divisor)
     # the low limb has 32 bits: two of them, then three digits
