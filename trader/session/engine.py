@@ -171,7 +171,11 @@ class Engine:
         population = self.books.population
 
         def one(m: int) -> MarketResult:
-            return self._runners[m].run(block, features, population.markets[m], population.totals[m])
+            try:
+                return self._runners[m].run(block, features, population.markets[m], population.totals[m])
+            except OverflowError as error:
+                symbol = self.instruments[m].symbol
+                raise UserError(f"pool.capital: too much for what the price of {symbol} did: {error}") from error
 
         if self._pool is None:
             return [one(m) for m in range(len(self._runners))]
