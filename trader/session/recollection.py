@@ -1,9 +1,10 @@
 """Nested memory in the loop: what became of moments like this one.
 
 An experience is a moment of decision (one market, one timeframe, one close): its key is the sequence model's embedding
-then (with the model off, the market's features), its value the result of a long position opened there, in percent of its price: of the trades decided at that
-moment, turned to the long side and averaged; or, where nobody entered, of what followed over `horizon` candles (a
-decision not taken). It is delivered at the level's boundary and known from the close of the trade on.
+then (with the model off, the market's features), its value the result of a long position opened there, in percent of
+its price: of the trades decided at that moment, turned to the long side and averaged; or, where nobody entered, of what
+followed over `horizon` candles (a decision not taken). It is delivered at the level's boundary and known from the close
+of the trade on.
 
 Every close of a timeframe is one query: the expected result and its uncertainty become two features of all agents who
 decide there. Inside a block the memory is frozen. What was expected is kept, so that the outcome can teach the reader
