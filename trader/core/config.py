@@ -261,6 +261,9 @@ class EvolutionConfig(Section):
     tournament: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
         3, description="candidates from which each parent is chosen"
     )
+    policy_births: Fraction = Field(
+        0.3, description="share of births decided by policies and their random control, when one of them is on"
+    )
 
 
 class PoolLevelConfig(Section):
@@ -291,11 +294,24 @@ class MemoryConfig(Section):
     horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
 
 
+class PolicyConfig(Section):
+    """A policy that decides births."""
+
+    enabled: Flag = Field(False, description="switch the level on (it acts through natural selection's births)")
+    every: Count = Field(720, description="base candles between two trainings")
+    discount: Fraction = Field(
+        0.5, description="weight of what follows a birth in the same market; 0: a contextual bandit"
+    )
+
+
 class LevelsConfig(Section):
     """The learning levels, each with its own clock."""
 
     hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
+    dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
+    a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")
+    ppo: PolicyConfig = Field(PolicyConfig(), description="proximal policy optimisation that decides births")
     evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
     pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
 

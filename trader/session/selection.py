@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trader.core.config import Config
+    from trader.session.births.midwife import Midwife
     from trader.session.books import Books
 
 
 class SelectionLevel:
     """Generations of the population."""
 
-    def __init__(self, config: Config, markets: int, timeframes: int) -> None:
+    def __init__(self, config: Config, markets: int, timeframes: int, midwife: Midwife | None = None) -> None:
         settings = config.levels.evolution
         self.spec = LevelSpec(
             name="evolution",
@@ -39,6 +40,7 @@ class SelectionLevel:
         self._compounding = config.pool.compounding
         self._reserve = config.pool.reserve
         self._habitats = (markets, timeframes)
+        self._midwife = midwife
 
     def update(self, books: Books, frame: int, time_ms: int) -> LevelUpdate:
         """One generation: judge, cull, breed."""
@@ -51,6 +53,9 @@ class SelectionLevel:
         ranking = self._ranking(fitness, eligible, population.column(at.CLOSED))
         culled = evolution.cull(ranking, self._share)
         self._write(books, fitness, eligible, culled, time_ms)
+        judged = np.where(eligible, fitness.shrunk, np.nan)
+        if self._midwife is not None:
+            self._midwife.deliver(books, roster, judged, time_ms)
         parents = eligible & ~culled
         before = float(np.mean(fitness.shrunk[eligible])) if eligible.any() else np.nan
         count = int(culled.sum()) if parents.any() else 0
@@ -60,6 +65,8 @@ class SelectionLevel:
                 self._seed, books.generation, roster, chances, count, population.next_agent, time_ms,
                 self._tournament, *self._habitats,
             )  # fmt: skip
+            if self._midwife is not None:
+                newborn = self._midwife.redecide(newborn, books.generation, roster, judged)
             books.retire(culled, fitness.shrunk, Cause.SELECTION, time_ms)
             books.reap(frame, time_ms, RULE_EQUAL)
             books.birth(newborn, time_ms)
