@@ -98,7 +98,9 @@ def test_twins_are_compared_per_living_agent_and_day(population):
 
 def test_the_dead_do_not_dilute_a_group(population):
     agents, trades, span = population
-    agents = {name: np.append(values, extra) for (name, values), extra in zip(agents.items(), (3, 0, HOUR_MS), strict=False)}
+    agents = {
+        name: np.append(values, extra) for (name, values), extra in zip(agents.items(), (3, 0, HOUR_MS), strict=False)
+    }
     groups = {"evolving": np.array([1, 2, 3]), "frozen": np.array([9])}
     found = compare(groups, agents, trades, span, 100.0, 1)
     assert found["evolving"]["annual_result"] == pytest.approx(

@@ -46,8 +46,10 @@ def _head(report: Mapping[str, Any]) -> list[str]:
     world = " (a made-up market: no price here was ever traded)" if run["feed"] == "synthetic" else ""
     return [
         f"Report of run {run['run']} ({run['status']}), {run['feed']}{world}, seed {run['seed']}",
-        (f"  {_utc(period['start_ms'])} to {_utc(period['end_ms'])} UTC, {length}; ratios from {period['returns']} returns"
-        f" of one {step} each"),
+        (
+            f"  {_utc(period['start_ms'])} to {_utc(period['end_ms'])} UTC, {length}; ratios from {period['returns']} returns"
+            f" of one {step} each"
+        ),
         f"  equity {float(run['equity_start']):,.2f} -> {float(run['equity_end']):,.2f} {report['currency']}",
     ]
 
@@ -117,12 +119,18 @@ def _trading(report: Mapping[str, Any]) -> list[str]:
         f"  {trading['trades']:,} trades{shadows}; {won}, {mean}, held {trading['mean_holding_days']:.2f} days on average"
         if trading["trades"]
         else f"  no closed trades{shadows}",
-        (f"  turnover {_number(trading['turnover'])} x equity a year; exposure {_percent(trading['exposure'])} of equity,"
-        f" margin {_percent(trading['margin_use'])}; in the market {_percent(trading['time_in_market'])} of the time"),
-        (f"  costs {costs['total']:,.2f} {currency} (fees {costs['fees']:,.2f}, slippage {costs['slippage']:,.2f},"
-        f" funding {-costs['funding']:,.2f}){of}"),
-        (f"  liquidations {trading['liquidations']:,}; insurance paid {costs['insurance_paid']:,.2f} for shortfalls,"
-        f" took {costs['liquidation_fees']:,.2f} in liquidation fees"),
+        (
+            f"  turnover {_number(trading['turnover'])} x equity a year; exposure {_percent(trading['exposure'])} of equity,"
+            f" margin {_percent(trading['margin_use'])}; in the market {_percent(trading['time_in_market'])} of the time"
+        ),
+        (
+            f"  costs {costs['total']:,.2f} {currency} (fees {costs['fees']:,.2f}, slippage {costs['slippage']:,.2f},"
+            f" funding {-costs['funding']:,.2f}){of}"
+        ),
+        (
+            f"  liquidations {trading['liquidations']:,}; insurance paid {costs['insurance_paid']:,.2f} for shortfalls,"
+            f" took {costs['liquidation_fees']:,.2f} in liquidation fees"
+        ),
     ]
 
 
