@@ -24,6 +24,7 @@ from agents.orders import cancel_entry, clamped, enter, fill_fee, leave, liquida
 from trader.broker import market as rule
 from trader.broker.fills import (
     NO_OFFER,
+    counted,
     order_value,
     participation_quantity,
     quantity_share,
@@ -31,10 +32,11 @@ from trader.broker.fills import (
     slippage_fraction,
     slipped_price,
     sum_limbs,
+    summed_value,
 )
 from trader.broker.margin import liquidation_price
 from trader.broker.path import take_first
-from trader.core.money import OVERFLOW, mul_div_floor
+from trader.core.money import LIMIT, mul_div_floor
 from trader.core.rows import Limit, OrderKind, Reject
 
 Integers = NDArray[np.int64]
@@ -54,6 +56,10 @@ _UNFILLED = int(Reject.UNFILLED)
 _IDLE, _TRADING, _RESTING, _CARRIED = range(4)
 
 _CHUNK = 128
+_LIMB = float(1 << 32)
+_SHORT = 1 << 29
+"""High limbs below this leave a sum below 2^61: one product is enough."""
+_LARGEST = float(LIMIT) * (1.0 - 1e-9)
 _DAY_MS = 86_400_000
 
 
@@ -145,7 +151,7 @@ def _exit_fill(
     price = clamped(raw, bar[at.IN_LOW], bar[at.IN_HIGH])
     whole = quantity == state[agent, at.QUANTITY]
     if not whole:
-        value = order_value(price, quantity, -side, market)
+        value = counted(order_value(price, quantity, -side, market))
         cost = order_value(state[agent, at.ENTRY_PRICE], quantity, side, market)
         if state[agent, at.MARGIN] + side * (value - cost) < fill_fee(raw, price, quantity, value, market):
             return liquidate(state, habits, watch, totals, agent, candle, bar, price, phase, market, events, count)
@@ -503,12 +509,26 @@ def _at_close(
 
 @njit(cache=True, nogil=True)
 def unrealised(totals: Integers, market: Integers) -> int:
-    """Unrealised result of all funded positions of a market at its last close, in 1e-8, rounded down once."""
-    if totals[at.NET_QUANTITY] == 0:
-        return -totals[at.NET_COST]
-    value = mul_div_floor(totals[at.LAST_CLOSE], totals[at.NET_QUANTITY], market[rule.NOTIONAL_DIVISOR])
-    assert value != OVERFLOW
-    return value - totals[at.NET_COST]
+    """Unrealised result of all funded positions of a market at its last close, in 1e-8, rounded down once.
+
+    Quantity and entry value are sums in two limbs. Their difference in money is what must fit into 64 bits: the terms
+    may wrap on the way.
+
+    Raises:
+        OverflowError: the result is beyond counting.
+    """
+    high, low = totals[at.NET_QUANTITY], totals[at.NET_QUANTITY_LOW]
+    cost_high, cost_low = totals[at.NET_COST], totals[at.NET_COST_LOW]
+    cost = (cost_high << 32) + cost_low
+    if high == 0 and low == 0:
+        return -cost
+    close = totals[at.LAST_CLOSE]
+    worth = (float(high) * _LIMB + float(low)) * float(close) / float(market[rule.NOTIONAL_DIVISOR])
+    if abs(worth - (float(cost_high) * _LIMB + float(cost_low))) > _LARGEST:
+        raise OverflowError("a market's unrealised result reaches 4.6e18 units of 1e-8")
+    if -_SHORT <= high < _SHORT and abs(worth) < _LARGEST:
+        return mul_div_floor(close, (high << 32) + low, market[rule.NOTIONAL_DIVISOR]) - cost
+    return summed_value(close, high, low, market) - cost
 
 
 @njit(cache=True, nogil=True)

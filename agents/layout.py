@@ -58,8 +58,11 @@ DAY_MARK, DAY_COUNT, DAY_SUM, DAY_SQUARES, DAY_FIELDS = range(5)
     TOTAL_CASH, TOTAL_MARGIN, NET_QUANTITY, NET_COST,
     TOTAL_FEES, TOTAL_FUNDING, TOTAL_INSURANCE, TOTAL_MARKET,
     DECISIONS, SUPERSEDED, LAST_DAY, LAST_CLOSE,
+    NET_QUANTITY_LOW, NET_COST_LOW,
     TOTAL_FIELDS,
-) = range(13)  # fmt: skip
+) = range(15)  # fmt: skip
+"""NET_QUANTITY and NET_COST are the high limbs of sums over agents, each high * 2^32 + low: many positions together are
+more than 64 bits hold."""
 
 # --- per-candle outputs ----------------------------------------------------------------------------------------
 OUT_CASH, OUT_MARGIN, OUT_UNREALISED, OUT_FIELDS = range(4)

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from agents import layout as at
 from trader.broker import market as rule
 from trader.broker.fills import (
+    counted,
     maker_fee,
     notional_ceil,
     notional_floor,
     order_value,
+    sum_limbs,
     taker_fee,
     whole_lots,
 )
@@ -44,6 +46,17 @@ def next_id(state: Integers, agent: int, counter: int) -> int:
     """The agent's next trade, order or fill number."""
     state[agent, counter] += 1
     return state[agent, at.AGENT] * IDS_PER_AGENT + state[agent, counter]
+
+
+@njit(cache=True, nogil=True)
+def _add_net(totals: Integers, quantity: int, cost: int) -> None:
+    """Add a signed quantity and a signed entry value to the market's sums, both in two limbs."""
+    high, low = sum_limbs(totals[at.NET_QUANTITY], totals[at.NET_QUANTITY_LOW], quantity)
+    totals[at.NET_QUANTITY] = high
+    totals[at.NET_QUANTITY_LOW] = low
+    high, low = sum_limbs(totals[at.NET_COST], totals[at.NET_COST_LOW], cost)
+    totals[at.NET_COST] = high
+    totals[at.NET_COST_LOW] = low
 
 
 @njit(cache=True, nogil=True)
@@ -204,8 +217,7 @@ def enter(
         totals[at.TOTAL_CASH] -= initial + fee
         totals[at.TOTAL_MARGIN] += initial
         totals[at.TOTAL_FEES] += fee
-        totals[at.NET_QUANTITY] += side * quantity
-        totals[at.NET_COST] += side * notional
+        _add_net(totals, side * quantity, side * notional)
     limited = _NO_LIMIT
     if quantity < requested:
         limited = _BY_MARGIN if quantity < offered else _BY_PARTICIPATION
@@ -317,7 +329,7 @@ def leave(
     """
     side = state[agent, at.SIDE]
     whole = quantity == state[agent, at.QUANTITY]
-    value = order_value(price, quantity, -side, market)
+    value = counted(order_value(price, quantity, -side, market))
     if whole:
         cost = state[agent, at.COST]
     else:
@@ -348,8 +360,7 @@ def leave(
         totals[at.TOTAL_MARKET] -= gross
         totals[at.TOTAL_FEES] += fee
         totals[at.TOTAL_INSURANCE] += liquidation_fee - insurance
-        totals[at.NET_QUANTITY] -= side * quantity
-        totals[at.NET_COST] -= side * cost
+        _add_net(totals, -side * quantity, -side * cost)
     watch[at.LOWEST, agent] = min(watch[at.LOWEST, agent], price)
     watch[at.HIGHEST, agent] = max(watch[at.HIGHEST, agent], price)
     count = _write_exit(
@@ -390,7 +401,7 @@ def pay_funding(
     """
     side = state[agent, at.SIDE]
     rate = bar[at.IN_RATE]
-    value = notional_floor(bar[at.IN_MARK], state[agent, at.QUANTITY], market)
+    value = counted(notional_floor(bar[at.IN_MARK], state[agent, at.QUANTITY], market))
     if side * rate > 0:
         amount = -min(mul_div_ceil(value, abs(rate), at.RATE_SCALE), state[agent, at.MARGIN])
     else:

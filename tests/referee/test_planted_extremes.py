@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.referee.driver import KernelSide, OrderKind, Reject, at, instrument_o
 from tests.referee.habits import Habits
 from tests.referee.scenarios import HOUR, START, Scenario, Send, Starting
 from tests.referee.worked import COIN, USD, flat, order, story
+from trader.broker.fills import summed_value
 from trader.broker.margin import liquidation_price as broker_liquidation_price
 
 LIMIT = 4_600_000_000_000_000_000
@@ -125,6 +127,52 @@ def test_summed_demand_beyond_64_bits_is_shared_like_any_other():
     events, _ = decided(2_000 * USD, candles, agents=4)
     assert [row["event"] for row in events] == ["entry"] * 4
     assert sum(row["qty"] for row in events) <= 10**17
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_net_quantity_beyond_64_bits_is_valued_exactly(side):
+    """Three orders of 3.2e18 units of a coin at 0.00000123, one a candle: 9.6e18 units together. The unrealised result after
+    each candle (the price moves by a unit) is the referee's, to the unit; so is it when two of the three have left."""
+    quantity, rules = 3_200_000_000_000_000_000, replace(FINE, participation=100_000_000, half_spread=0, impact=0)
+    candles = [flat(price / 1e8, 4e10) for price in (123, 123, 123, 123, 124, 121, 125, 126, 123)]
+    agents = [Starting(a, 10**14, True, 0, EAGER) for a in range(3)]
+    sends = [Send(a, a, "entry", side, 1.0, 100, quantity, 0, 10**12, 10**12) for a in range(3)]
+    sends += [Send(5, 0, "signal"), Send(6, 1, "signal")]
+    count = len(candles)
+    scenario = Scenario(
+        0, rules, candles, [None] * count, [True] * count, agents, sends=sends, cuts=set(range(count))
+    )  # fmt: skip
+    assert play(scenario) == 5
+    kernel, told = KernelSide(scenario), []
+    for t in range(count):
+        kernel.run(t, t + 1)
+        for send in scenario.sends:
+            if send.candle == t:
+                kernel.send(send, START + t * HOUR)
+        told.append(kernel.out[at.OUT_UNREALISED])
+    assert told[4] == side * 3 * quantity // 10**8
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_value_of_a_sum_of_any_size(seed):
+    """Long division in 64 bits equals Python's integers, modulo 2^64 and rounded down, for any sum, price and divisor."""
+    random = Random(seed)
+    for _ in range(200):
+        divisor = 10 ** random.randrange(16)
+        total = random.choice((-1, 1)) * random.randrange(2 ** random.randrange(1, 84))
+        price = random.randrange(2 ** random.randrange(1, 62))
+        if price * 1024 // divisor >= LIMIT:
+            continue
+        market = instrument_of(replace(FINE, price_exponent=8, quantity_exponent=len(str(divisor)) - 1))[0]
+        exact = price * total // divisor
+        assert (summed_value(price, total >> 32, total & (2**32 - 1), market) - exact) % 2**64 == 0
+
+
+def test_a_position_beyond_counting_stops_the_kernel():
+    """A short of 4.4e15 units of 1e-8 in value, and a price that is 2,000 times higher: refused, never wrapped."""
+    send = Send(0, 0, "entry", -1, 1.0, 100, 44 * 10**14 // 10_000, 0, 10**9, 10**9)
+    with pytest.raises(OverflowError, match=r"4\.6e18"):
+        story([send], [flat(200_000.0)], cash=10**16)
 
 
 def test_volume_near_the_largest():

@@ -18,6 +18,8 @@ _ROOT_SCALE = 1_000_000
 _SQUARE_SCALE = _ROOT_SCALE * _ROOT_SCALE
 _SCALABLE = 1 << 52
 _LIMB = (1 << 32) - 1
+_DIGIT = 10
+_DIGIT_MASK = (1 << _DIGIT) - 1
 
 NO_OFFER = -1
 """What a candle without volume offers."""
@@ -25,9 +27,61 @@ NO_OFFER = -1
 
 @njit(cache=True, nogil=True)
 def sum_limbs(high: int, low: int, quantity: int) -> tuple[int, int]:
-    """Add a quantity to a sum kept as high * 2^32 + low: many orders together are more than 64 bits hold."""
+    """Add a quantity (of either sign) to a sum kept as high * 2^32 + low, 0 <= low < 2^32: many together are more than
+    64 bits hold."""
     low += quantity & _LIMB
     return high + (quantity >> 32) + (low >> 32), low & _LIMB
+
+
+@njit(cache=True, nogil=True)
+def counted(value: int) -> int:
+    """The value itself.
+
+    Raises:
+        OverflowError: it is beyond counting; it is refused, never wrapped.
+    """
+    if value == OVERFLOW:
+        raise OverflowError("a position's value reaches 4.6e18 units of 1e-8")
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _next_digit(
+    quotient: int, remainder: int, price: int, digit: int, divisor: int, bits: int = _DIGIT
+) -> tuple[int, int]:
+    """One step of the long division of price * quantity by the divisor: the next `bits` bits of the quantity."""
+    part = counted(mul_div_floor(price, digit, divisor))
+    # both remainders are below the divisor, itself below 2^52: the sum fits
+    rest = (remainder << bits) + (price * digit - part * divisor)
+    carry = rest // divisor
+    return (quotient << bits) + part + carry, rest - carry * divisor
+
+
+@njit(cache=True, nogil=True)
+def summed_value(price: int, high: int, low: int, market: NDArray[np.int64]) -> int:
+    """floor(price * (high * 2^32 + low) / D) modulo 2^64, for a sum of any size and sign.
+
+    Long division of the quantity's digits in base 2^10, so that each step stays in 64 bits. Modulo 2^64 is enough for
+    whoever subtracts what it is compared with, and knows that the difference fits.
+
+    Raises:
+        OverflowError: one digit's value is beyond counting.
+    """
+    divisor = market[NOTIONAL_DIVISOR]
+    negative = high < 0
+    if negative:
+        high, low = (-high - 1, (1 << 32) - low) if low else (-high, 0)
+    quotient = 0
+    remainder = 0
+    for shift in range(60, -1, -_DIGIT):
+        quotient, remainder = _next_digit(quotient, remainder, price, (high >> shift) & _DIGIT_MASK, divisor)
+    # the low limb has 32 bits: two of them, then three digits
+    quotient, remainder = _next_digit(quotient, remainder, price, low >> 30, divisor, 2)
+    for shift in range(20, -1, -_DIGIT):
+        quotient, remainder = _next_digit(quotient, remainder, price, (low >> shift) & _DIGIT_MASK, divisor)
+    if negative:
+        return -quotient - (remainder > 0)
+    return quotient
 
 
 @njit(cache=True, nogil=True)
