@@ -48,7 +48,7 @@ def market_block(candles: int, first_ms: int) -> tuple[Block, FeatureBlock]:
         np.zeros((candles, 1), np.int64), np.full(candles, 3, np.int64),
     )  # fmt: skip
     atr = np.full((candles, 1, 1), 160.0)
-    return block, FeatureBlock(features, yes, yes, atr, np.ones((candles, 1, 1), np.int8))
+    return block, FeatureBlock(features, yes, yes, atr, np.ones((candles, 1, 1), np.int8), np.ones((candles, 1, 1, 5)))
 
 
 @njit(nogil=True)

@@ -124,9 +124,7 @@ class HOPE(nn.Module):
     def step_at(self, x: Any, calendar: F64) -> Output:
         """`step` with the calendar [1, 4] already made."""
         self._take(x)
-        weights: Any = self._parameters["weights"]  # not self.weights: module attributes are slow to look up
-        if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # noqa: SLF001
-            self.refresh()
+        self._follow_weights()
         out = np.empty((len(self._x), 1, self._columns))
         refused = engine.run(
             self._dims, self._off, self._aoff, self._flat, self._derived, self._act, self._aux, self._x, calendar,
@@ -138,6 +136,52 @@ class HOPE(nn.Module):
         if self.titans is not None and self.self_modify:
             self.titans.correct(self, out[:, 0])
         return self._output(out[:, 0], isinstance(x, Tensor))
+
+    def follow(self, stream: int, sequence: F64, time_ms: NDArray[np.int64] | None = None) -> Output:
+        """Step one stream through further bars sequence [T, I] at UTC open times [T]: the same as T steps of it alone.
+
+        Streams advance independently (their number is fixed by `reset`); the answer's fields are arrays with a bar axis.
+        Raises ValueError for NaN (nothing is changed) and for the Titans core, whose state is not kept per stream.
+        """
+        if self.titans is not None:
+            raise ValueError("streams with the Titans core advance together: use step")
+        self._follow_weights()
+        bars = len(sequence)
+        calendar = np.zeros((bars, 4)) if time_ms is None else calendar_of(time_ms)
+        out = np.empty((1, bars, self._columns))
+        one = slice(stream, stream + 1)
+        refused = engine.run(
+            self._dims, self._off, self._aoff, self._flat, self._derived, self._act[one], self._aux[one],
+            np.ascontiguousarray(sequence, np.float64)[None], calendar, self.trigger_threshold,
+            engine.MODE_TRIGGER if self.self_modify else engine.MODE_OFF, np.zeros((1, bars), np.int64), out,
+            np.zeros((1, bars, engine.RECORD)),
+        )  # fmt: skip
+        if refused:
+            raise ValueError("the sequence holds NaN: refused, nothing was changed")
+        at, o, d = engine.OUT, self.config.targets, self.config.width
+        rows = out[0]
+        flags = rows[:, : engine.OUT] != 0.0
+        return Output(
+            rows[:, at : at + o], rows[:, at + 2 * o : at + 2 * o + d], rows[:, engine.O_PROBABILITY],
+            flags[:, engine.O_TRIGGERED], flags[:, engine.O_MODIFIED], rows[:, at + o : at + 2 * o],
+            flags[:, engine.O_ALARM],
+        )  # fmt: skip
+
+    def streams(self) -> dict[str, NDArray[Any]]:
+        """A copy of all streams' state as numpy arrays: what a checkpoint needs beside the slow weights."""
+        return {"act": self._act.copy(), "aux": self._aux.copy()}
+
+    def restore_streams(self, state: dict[str, NDArray[Any]]) -> None:
+        """Continue where `streams` was taken. Raises ValueError if it has another shape."""
+        if state["act"].shape != self._act.shape or state["aux"].shape != self._aux.shape:
+            raise ValueError(f"state of {state['act'].shape[0]} streams, this HOPE follows {len(self._act)}")
+        self._act[:], self._aux[:] = state["act"], state["aux"]
+
+    def _follow_weights(self) -> None:
+        """Refresh the compiled step's copies if the slow weights changed."""
+        weights: Any = self._parameters["weights"]  # not self.weights: module attributes are slow to look up
+        if self._fresh_for[0] is not weights or self._fresh_for[1] != weights._version:  # noqa: SLF001
+            self.refresh()
 
     def _take(self, x: Any) -> None:
         """Copy x into the input buffer, fixing the number of streams on the first call."""

@@ -22,7 +22,7 @@ from memory.episodic import EpisodicMemory
 from memory.experience_features import UNSEEN, describe, pack, unpack
 from memory.gate import PerceptronNetwork, RandomNetwork, WriteGate
 from memory.mixture import ROW, SEQUENCE, SIMILARITY
-from memory.read import Recall, recall_all, unit
+from memory.read import Recall, recall_all, recall_many, unit
 from memory.semantic import SemanticMemory
 from memory.working import WorkingMemory
 
@@ -247,6 +247,33 @@ class NestedMemory:
         if not summary[5, 1]:
             raise ValueError("a query needs finite numbers")
         return Recall(nearest, summary, trace, not self._value_shape)
+
+    def read_many(
+        self, queries: ArrayLike, k: int = 8, now: float | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`read` for n queries [n, dim] in one compiled call: summaries [n, 6, 2 + v] and traces [n, 3, k, 8 + v].
+
+        Row 5 of a summary holds (variance, 1, estimate [v]); `recall_from` makes a `Recall` of a row, for `learn`.
+        Raises ValueError on a wrong shape, on numbers that are not finite and on k < 1.
+        """
+        vectors = np.ascontiguousarray(queries, np.float64)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or k < 1:
+            raise ValueError(f"queries are [n, {self.dim}] numbers and k at least 1, got {vectors.shape} and k {k}")
+        moment = self._clock if now is None else float(now)
+        semantic = self.semantic
+        summaries, traces = recall_many(
+            vectors, moment, k, self._written, self.working.packed, self.episodic.packed,
+            (self.working.count, self.episodic.count, self.working.levels), semantic.slot_keys, semantic.slot_values,
+            semantic.slot_stats, semantic.matrix, semantic.prior, moment >= semantic.known_until, self.learner.skill,
+            self.learner.parameters,
+        )  # fmt: skip
+        if not summaries[:, 5, 1].all():
+            raise ValueError("a query needs finite numbers")
+        return summaries, traces
+
+    def recall_from(self, summary: NDArray[np.float64], trace: NDArray[np.float64]) -> Recall:
+        """A recall of a row of `read_many`, good for `estimate`, `uncertainty` and `learn`; it lists no experiences."""
+        return Recall(np.zeros((0, trace.shape[2])), summary, trace, not self._value_shape)
 
     # -------------------------------------------------------------------------------------------------------- learn
 

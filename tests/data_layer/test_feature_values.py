@@ -7,7 +7,8 @@ import pytest
 import talib
 
 from trader.core import regime
-from trader.core.features import FEATURES, WARMUP, FeatureEngine
+from trader.core.feature_row import MARKET_FEATURES
+from trader.core.features import FEATURES, FIRST_LEARNED, LEARNED_FEATURES, WARMUP, FeatureEngine
 from trader.core.rows import Regime
 from trader.feeds.files import read_candles
 
@@ -69,7 +70,7 @@ def expected(times, candles, funding):
         known = known if math.isnan(rate) else [rate, *known[:2]]
         last[t] = known
     out["funding_rate"], out["funding_sum"] = last[:, 0] / 0.0002, last.sum(axis=1) / 0.0006
-    return np.column_stack([np.clip(out[name], -8.0, 8.0) for name in FEATURES]), atr
+    return np.column_stack([np.clip(out[name], -8.0, 8.0) for name in MARKET_FEATURES]), atr
 
 
 def engine_rows(block, count):
@@ -81,7 +82,8 @@ def engine_rows(block, count):
         out = engine.update(block[t : t + 1])
         assert out.valid.all()
         rows.append(engine.state()["rows"][0, 0])
-        np.testing.assert_array_equal(out.features[0, 0, 0], rows[-1].astype(np.float32))
+        np.testing.assert_array_equal(out.features[0, 0, 0, :FIRST_LEARNED], rows[-1].astype(np.float32))
+        assert not out.features[0, 0, 0, FIRST_LEARNED:].any()
         atrs.append(out.atr[0, 0, 0])
     return np.array(rows), np.array(atrs)
 
@@ -90,7 +92,9 @@ def compare(block, count):
     want, atr = expected(block.times, block.candles[:, 0], block.stamp_rate[:, 0])
     rows, atrs = engine_rows(block, count)
     worst = np.abs(rows - want[-count:]).max(axis=0)
-    assert dict(zip(FEATURES, worst, strict=True)) == dict.fromkeys(FEATURES, pytest.approx(0.0, abs=1e-9))
+    assert dict(zip(MARKET_FEATURES, worst, strict=True)) == dict.fromkeys(
+        MARKET_FEATURES, pytest.approx(0.0, abs=1e-9)
+    )
     np.testing.assert_allclose(atrs, atr[-count:], rtol=1e-9)
     assert (np.ptp(rows, axis=0) > 0.0).all()  # none of them stands still
 
@@ -123,7 +127,8 @@ def test_a_dead_market_gives_neutral_numbers(blocks_of):
 
 
 def test_there_are_features_of_every_kind():
-    assert len(FEATURES) == len(set(FEATURES)) == 32
+    assert len(FEATURES) == len(set(FEATURES)) == 36
+    assert FEATURES[FIRST_LEARNED:] == LEARNED_FEATURES
 
 
 @pytest.mark.parametrize(

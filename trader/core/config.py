@@ -271,9 +271,32 @@ class PoolLevelConfig(Section):
     every: Count = Field(168, description="base candles of an allocation epoch")
 
 
+class HopeConfig(Section):
+    """The sequence model that modifies itself."""
+
+    enabled: Flag = Field(False, description="switch the level on")
+    every: Count = Field(168, description="base candles between two rows of the level; the model reads every candle")
+    trigger_threshold: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
+        0.5, description="probability of an advantage at which fast weights are put in force; above 1: never"
+    )
+
+
+class MemoryConfig(Section):
+    """Nested memory of closed trades and of decisions not taken. Its keys are the sequence model's embeddings; with
+    `levels.hope` off, the market's features."""
+
+    enabled: Flag = Field(False, description="switch the level on")
+    every: Count = Field(24, description="base candles between two deliveries of what has closed")
+    working: Count = Field(50, description="experiences always kept")
+    episodic: Count = Field(5_000, description="experiences the gate may keep")
+    horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
+
+
 class LevelsConfig(Section):
     """The learning levels, each with its own clock."""
 
+    hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
+    memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
     evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
     pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
 

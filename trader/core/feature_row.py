@@ -34,7 +34,7 @@ from trader.core.regime import HORIZON, label
 from trader.core.timeframes import DAY_MS, HOUR_MS, MONDAY_MS, WEEK_MS
 from trader.core.types import CLOSE, HIGH, LOW, OPEN
 
-FEATURES: Final[tuple[str, ...]] = (
+MARKET_FEATURES: Final[tuple[str, ...]] = (
     "return_1", "return_4", "return_12", "return_24", "return_72",
     "ema_distance", "macd", "macd_histogram", "slope_20", "slope_50",
     "rsi", "stochastic", "cci", "williams",
@@ -46,12 +46,20 @@ FEATURES: Final[tuple[str, ...]] = (
     "day_wave", "day_ramp", "week_wave",
     "funding_rate", "funding_sum",
 )  # fmt: skip
+"""What is computed from candles and funding, in column order."""
+
+LEARNED_FEATURES: Final[tuple[str, ...]] = ("hope_prediction", "hope_change", "memory_estimate", "memory_certainty")
+"""What the sequence model and the memory add to a row after the market's own features; 0 where they are switched off."""
+
+FEATURES: Final[tuple[str, ...]] = MARKET_FEATURES + LEARNED_FEATURES
 """Names in column order; docs/features.md has a line for each."""
 
 BOUND: Final = 8.0
 """Features are clipped to [-BOUND, BOUND]."""
 
-COLUMNS: Final = len(FEATURES)
+COLUMNS: Final = len(MARKET_FEATURES)
+"""Columns that `describe` fills."""
+FIRST_LEARNED: Final = COLUMNS
 SHORT: Final = 128
 CLOSES, RANGES, GAINS, LOSSES = range(4)
 HIGHS, LOWS, TYPICALS, VOLUMES, RETURNS, SIGNED, FLOWS = range(7)

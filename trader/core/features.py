@@ -28,9 +28,11 @@ from trader.core.feature_row import (
     CLOSES,
     COLUMNS,
     FEATURES,
+    FIRST_LEARNED,
     FLOWS,
     GAINS,
     HIGHS,
+    LEARNED_FEATURES,
     LONG_RINGS,
     LOSSES,
     LOWS,
@@ -49,7 +51,9 @@ from trader.core.indicators import TAPS, signed_amount, true_range
 from trader.core.timeframes import DAY_MS, divides, offset
 from trader.core.types import CLOSE, HIGH, LOW, VOLUME, Block
 
-__all__ = ["FEATURES", "STAMPS_MS", "WARMUP", "FeatureBlock", "FeatureEngine", "warmup_frames"]
+__all__ = [
+    "FEATURES", "FIRST_LEARNED", "LEARNED_FEATURES", "STAMPS_MS", "WARMUP", "FeatureBlock", "FeatureEngine", "warmup_frames",
+]  # fmt: skip
 
 WARMUP: Final = 360
 """Closed candles of a timeframe after which its features are valid: the longest window is TAPS + 1 candles."""
@@ -59,6 +63,8 @@ STAMPS_MS: Final = DAY_MS
 
 _BUCKET, _LAST, _COUNT, _LONG_AT, _SHORT_AT, _SKIP = range(6)
 _NONE: Final = -(1 << 62)
+_CANDLE: Final = 2
+"""Where the closed candle stands in the facts of a market and timeframe, behind ATR and regime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,9 @@ class FeatureBlock:
     valid: bool [T, M, K], the timeframe has WARMUP closed candles without a hole.
     atr: float64 [T, M, K], ATR-14 of the timeframe in price units; NaN while invalid.
     regime: int8 [T, M, K], `rows.Regime`; UNKNOWN while invalid.
+    candles: float64 [T, M, K, 5], the newest closed candle of each timeframe (open, high, low, close, volume), on
+    the frames where one closed; zeros on all others.
+    The learned features are 0 until the session's readers write them.
     """
 
     features: NDArray[np.float32]
@@ -77,6 +86,7 @@ class FeatureBlock:
     valid: NDArray[np.bool_]
     atr: NDArray[np.float64]
     regime: NDArray[np.int8]
+    candles: NDArray[np.float64]
 
 
 @njit(cache=True, nogil=True)
@@ -125,6 +135,7 @@ def _close_bucket(
         ints[_SKIP] = 0
         return False
     _take_in(partial, ints, long, short)
+    facts[_CANDLE:] = partial
     if ints[_COUNT] >= WARMUP:
         close_ms = (bucket + 1) * length_ms + offset_ms
         facts[0], facts[1] = describe(
@@ -161,7 +172,7 @@ def _step(
 def _advance(
     times: Any, candles: Any, present: Any, rates: Any, base_ms: int, lengths: Any, ints: Any, partial: Any, long: Any,
     short: Any, funding: Any, rows: Any, facts: Any, weights: Any, features: Any, closed: Any, valid: Any, atr: Any,
-    regime: Any,
+    regime: Any, newest: Any,
 ) -> None:  # fmt: skip
     """The loop: one market and timeframe after the other (its rings stay in the cache), frames inside."""
     scratch = np.empty(SCRATCH)
@@ -177,16 +188,18 @@ def _advance(
                         times[t], candles[t, m], base_ms, lengths[k, 0], lengths[k, 1], bucket, count, long_rings,
                         short_rings, stamps, weights, scratch, row, fact,
                     )  # fmt: skip
+                    if closed[t, m, k]:
+                        newest[t, m, k] = fact[_CANDLE:]
                 good = count[_COUNT] >= WARMUP
                 valid[t, m, k] = good
                 if good:
                     for f in range(COLUMNS):
                         features[t, m, k, f] = row[f]
+                    features[t, m, k, COLUMNS:] = 0.0
                     atr[t, m, k] = fact[0]
                     regime[t, m, k] = np.int8(fact[1])
                 else:
-                    for f in range(COLUMNS):
-                        features[t, m, k, f] = np.nan
+                    features[t, m, k] = np.nan
                     atr[t, m, k] = np.nan
                     regime[t, m, k] = 0
 
@@ -231,7 +244,7 @@ class FeatureEngine:
             "short": np.zeros((markets, count, SHORT_RINGS, 2 * SHORT)),
             "funding": np.zeros((markets, count, 3)),
             "rows": np.zeros((markets, count, COLUMNS)),
-            "facts": np.zeros((markets, count, 2)),
+            "facts": np.zeros((markets, count, _CANDLE + 5)),
         }
         self._state["ints"][:, :, (_BUCKET, _LAST)] = _NONE
 
@@ -246,8 +259,8 @@ class FeatureEngine:
             raise ValueError(f"block has {markets} markets, the engine {self.markets}")
         shape = (frames, markets, len(self.timeframes_ms))
         out = FeatureBlock(
-            np.empty((*shape, COLUMNS), np.float32), np.zeros(shape, np.bool_), np.empty(shape, np.bool_),
-            np.empty(shape), np.empty(shape, np.int8),
+            np.empty((*shape, len(FEATURES)), np.float32), np.zeros(shape, np.bool_), np.empty(shape, np.bool_),
+            np.empty(shape), np.empty(shape, np.int8), np.zeros((*shape, 5)),
         )  # fmt: skip
         if frames == 0:
             return out
@@ -259,6 +272,7 @@ class FeatureEngine:
             self.base_ms, self._lengths,
             state["ints"], state["partial"], state["long"], state["short"], state["funding"], state["rows"],
             state["facts"], WEIGHTS, out.features, out.closed, out.valid, out.atr, out.regime,
+            out.candles,
         )  # fmt: skip
         state["time"][0] = block.times[-1]
         return out

@@ -33,7 +33,7 @@ def compile_kernels() -> None:
     FeatureEngine(1, _HOUR_MS, (_HOUR_MS,)).update(block)
     features = FeatureBlock(
         np.ones((2, 1, 1, len(FEATURES)), np.float32), np.ones((2, 1, 1), np.bool_), np.ones((2, 1, 1), np.bool_),
-        np.ones((2, 1, 1)), np.ones((2, 1, 1), np.int8),
+        np.ones((2, 1, 1)), np.ones((2, 1, 1), np.int8), np.ones((2, 1, 1, 5)),
     )  # fmt: skip
     runner = MarketRunner(0, market, tier_table(instrument), archetypes, funding=True)
     agents, totals = population.markets[0], population.totals[0]

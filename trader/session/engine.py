@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from trader.core.config import Config
     from trader.core.features import FeatureBlock
     from trader.session.levels import SessionLevel
+    from trader.session.recollection import MemoryLevel
+    from trader.session.sequence import SequenceLevel
 
 SCORES_PER_PIECE: Final = 1 << 21
 """Most scores of one market held at once: 8 MB, so that they stay near the processor."""
@@ -82,7 +84,9 @@ class Engine:
         self.books = Books(
             Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes
         )
-        self.levels = levels_of(config, len(instruments), len(timeframes_ms))
+        self.levels = levels_of(config, self.books.symbols, len(timeframes_ms))
+        self._sequence = cast("SequenceLevel | None", self._level("hope"))
+        self._memory = cast("MemoryLevel | None", self._level("memory"))
         self.clock = LevelClock(tuple(Level(level.spec.name, level.spec.every) for level in self.levels))
         self._tiers = [tier_table(instrument) for instrument in instruments]
         self._features = FeatureEngine(len(instruments), base_ms, timeframes_ms)
@@ -93,6 +97,9 @@ class Engine:
         ]
         self._threads = min(config.engine.threads, len(instruments))
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+
+    def _level(self, name: str) -> SessionLevel | None:
+        return next((level for level in self.levels if level.spec.name == name), None)
 
     # --- running ------------------------------------------------------------------------------------------------
 
@@ -120,6 +127,7 @@ class Engine:
         if not warming and self.frame == 0:
             self._begin(int(block.times[0]))
         features = self._features.update(block)
+        self._read(block, features, warming=warming)
         frames = np.full(len(block), -1, np.int64) if warming else self.frame + np.arange(len(block))
         self.counts.candles += write_candles(self.books, block, frames)
         self.counts.last_ms = int(block.times[-1])
@@ -129,6 +137,8 @@ class Engine:
             return
         results = self._run_markets(block, features)
         self._count(write_events(self.books, block, results))
+        if self._memory is not None:
+            self._memory.observe(block, results)
         self._count_decisions(block, features)
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
@@ -137,6 +147,12 @@ class Engine:
         self.frame += len(block)
         self.counts.frames += len(block)
         self._run_levels(self.frame - 1, int(block.times[-1]))
+
+    def _read(self, block: Block, features: FeatureBlock, *, warming: bool) -> None:
+        """Let the sequence model and the memory add what they know to the features, ahead of the agents."""
+        reading = None if self._sequence is None else self._sequence.read(block, features, warming=bool(warming))
+        if self._memory is not None and not warming:
+            self._memory.read(block, features, reading)
 
     def _count_decisions(self, block: Block, features: FeatureBlock) -> None:
         """Closes of a timeframe, for the agents that decide on it, by archetype."""
@@ -327,9 +343,18 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def levels_of(config: Config, markets: int, timeframes: int) -> tuple[SessionLevel, ...]:
+def levels_of(config: Config, symbols: tuple[str, ...], timeframes: int) -> tuple[SessionLevel, ...]:
     """The enabled levels, fast to slow."""
     levels: list[SessionLevel] = []
+    markets = len(symbols)
+    if config.levels.hope.enabled:
+        from trader.session.sequence import SequenceLevel  # torch is imported only where it is needed
+
+        levels.append(SequenceLevel(config, symbols))
+    if config.levels.memory.enabled:
+        from trader.session.recollection import MemoryLevel
+
+        levels.append(MemoryLevel(config, markets))
     if config.levels.pool.enabled:
         levels.append(GrantLevel(config))
     if config.levels.evolution.enabled:
