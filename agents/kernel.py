@@ -429,14 +429,15 @@ def _new_day(triggers: Singles, days: Floats, close: float) -> None:
 
 @njit(cache=True, nogil=True)
 def run_market(
-    first: int, bars: Integers, visits: Integers, floats: Floats, closed: NDArray[np.bool_], atr: Floats, regime: NDArray[np.int8],
-    scores: Singles, segments: Integers, state: Integers, habits: Floats, triggers: Singles, watch: Integers,
+    first: int, bars: Integers, visits: Integers, floats: Floats, closed: NDArray[np.bool_], atr: Floats,
+    regime: NDArray[np.int8], scores: Singles, segments: Integers, state: Integers, habits: Floats, triggers: Singles, watch: Integers,
     days: Floats, totals: Integers, market: Integers, tiers: Integers, events: Integers, out: Integers,
     flags: Bytes, woken: Integers,
 ) -> tuple[int, int]:  # fmt: skip
     """Run candles [first, T) of one market.
 
-    Shapes: bars int64 [T, IN_FIELDS]; visits int64 [V, 2] (`trader.broker.path`); floats float64 [T, 3] (low, high, close); closed, atr, regime [T, K];
+    Shapes: bars int64 [T, IN_FIELDS]; visits int64 [V, 2] (`trader.broker.path`);
+    floats float64 [T, 3] (low, high, close); closed, atr, regime [T, K];
     scores float32 [T, n] (read where the agent's timeframe closed); segments int64 [K + 1], the agents of each
     timeframe; events int64 [capacity, EVENT_FIELDS]; out int64 [T, OUT_FIELDS]; flags uint8 [_CHUNK];
     woken int64 [3, n] scratch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -78,9 +79,7 @@ def test_without_finer_candles_or_with_one_extreme_there_are_no_visits():
 def test_any_two_levels_are_met_as_a_plain_reading_says(seed):
     rng = np.random.default_rng(seed)
     ends = 100 + np.cumsum(rng.choice([-2, -1, 0, 1, 2], size=7)).astype(float)
-    finer = [
-        (a, max(a, b) + rng.integers(3), min(a, b) - rng.integers(3), b) for a, b in zip(ends[:-1], ends[1:], strict=True)
-    ]
+    finer = [(a, max(a, b) + rng.integers(3), min(a, b) - rng.integers(3), b) for a, b in pairwise(ends)]
     base = (ends[0], max(c[1] for c in finer), min(c[2] for c in finer), ends[-1])
     found = way(base, *finer)
     for take in np.arange(base[0] + 1, base[1] + 1):
@@ -157,7 +156,7 @@ def test_the_finest_file_that_divides_the_base_is_read(store):
         start_ms=START + 100 * HOUR, warmup=50,
     )  # fmt: skip
     assert feed.describe()["detail"] == {"AAA/USDT": "15m", "BBB/USDT": None}
-    whole = list(feed.blocks(10**6))[0]
+    whole = next(iter(feed.blocks(10**6)))
     assert set(whole.visits.place[:, 1]) == {0}
     assert whole.visits.place[:, 0].min() >= START + 100 * HOUR, "the warm-up has no positions and no visits"
     assert [(i.kind, i.symbol) for i in whole.incidents] == [("detail", "BBB/USDT")]
@@ -176,8 +175,12 @@ def test_what_is_missing_is_told_in_one_line(store):
         "exchange.path: AAA/USDT: the way through a candle is taken from its 15m",
         "exchange.path: no candles finer than 1h, so colour instead of detail: BBB/USDT",
     ]
-    synthetic = config.model_copy(update={"feed": config.feed.model_copy(update={"kind": "synthetic", "symbols": None})})
-    assert "so colour instead of detail: BTC/USDT, ETH/USDT, SOL/USDT" in opening_lines(synthetic, make_feed(synthetic))[0]
+    synthetic = config.model_copy(
+        update={"feed": config.feed.model_copy(update={"kind": "synthetic", "symbols": None})}
+    )
+    assert (
+        "so colour instead of detail: BTC/USDT, ETH/USDT, SOL/USDT" in opening_lines(synthetic, make_feed(synthetic))[0]
+    )
 
 
 def test_a_session_in_detail_is_verified_from_its_journal_alone(store, tmp_path):
@@ -194,8 +197,12 @@ def test_a_session_in_detail_is_verified_from_its_journal_alone(store, tmp_path)
     assert told == {(0,)}
     feed = make_feed(config_of(store, "detail"))
     fed = list(feed.blocks(512))
-    assert [np.array_equal(a.visits.price, b.visits.price) for a, b in zip(journal, fed, strict=True)] == [True] * len(fed)
-    assert [np.array_equal(a.visits.place, b.visits.place) for a, b in zip(journal, fed, strict=True)] == [True] * len(fed)
+    assert [np.array_equal(a.visits.price, b.visits.price) for a, b in zip(journal, fed, strict=True)] == [True] * len(
+        fed
+    )
+    assert [np.array_equal(a.visits.place, b.visits.place) for a, b in zip(journal, fed, strict=True)] == [True] * len(
+        fed
+    )
 
 
 def test_a_finer_candle_changes_nothing_before_it(store):

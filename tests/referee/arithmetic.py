@@ -69,7 +69,9 @@ class Bar:
     volume: int
     rate: int = 0
     mark: int = 0
-    way: tuple[tuple[int, ...], ...] = ()  # of each finer candle: open, extremes in order; a third entry 1 if either order
+    way: tuple[
+        tuple[int, ...], ...
+    ] = ()  # of each finer candle: open, extremes in order; a third entry 1 if either order
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -135,7 +135,8 @@ class KernelSide:
         out = np.zeros((stop - first, at.OUT_FIELDS), np.int64)
         events = np.zeros((at.EVENTS_PER_CANDLE * n * (stop - first + 1), at.EVENT_FIELDS), np.int64)
         reached, count = run_market(
-            0, self.bars[part], self.visits, self.floats[part], self.closed[part], self.atr[part], self.regime[part], self.scores[part],
+            0, self.bars[part], self.visits, self.floats[part], self.closed[part], self.atr[part], self.regime[part],
+            self.scores[part],
             self.segments, self.state, self.habits, self.triggers, self.watch, self.days, self.totals, self.market,
             self.tiers, events, out, np.zeros(128, np.uint8),
             np.zeros((3, n), np.int64),

@@ -63,10 +63,16 @@ def _detail_lines(config: Config, described: dict[str, Any]) -> list[str]:
     if config.exchange.path != "detail":
         return []
     steps = described.get("detail", {})
-    lines = [f"exchange.path: {symbol}: the way through a candle is taken from its {step}" for symbol, step in steps.items() if step]
+    lines = [
+        f"exchange.path: {symbol}: the way through a candle is taken from its {step}"
+        for symbol, step in steps.items()
+        if step
+    ]
     without = [symbol for symbol in described["symbols"] if not steps.get(symbol)]
     if without:
-        lines.append(f"exchange.path: no candles finer than {described['step']}, so colour instead of detail: {', '.join(without)}")
+        lines.append(
+            f"exchange.path: no candles finer than {described['step']}, so colour instead of detail: {', '.join(without)}"
+        )
     return lines
 
 
