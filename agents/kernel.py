@@ -430,7 +430,8 @@ def _new_day(triggers: Singles, days: Floats, close: float) -> None:
 @njit(cache=True, nogil=True)
 def run_market(
     first: int, bars: Integers, visits: Integers, floats: Floats, closed: NDArray[np.bool_], atr: Floats,
-    regime: NDArray[np.int8], scores: Singles, segments: Integers, state: Integers, habits: Floats, triggers: Singles, watch: Integers,
+    regime: NDArray[np.int8], scores: Singles, segments: Integers, state: Integers, habits: Floats, triggers: Singles,
+    watch: Integers,
     days: Floats, totals: Integers, market: Integers, tiers: Integers, events: Integers, out: Integers,
     flags: Bytes, woken: Integers,
 ) -> tuple[int, int]:  # fmt: skip
