@@ -202,10 +202,11 @@ class ExchangeConfig(Section):
         None, description="JSON file of leverage tiers; default: one tier, 0.5 % maintenance, 20x"
     )
     funding: Flag = Field(True, description="charge funding at the stamps of the feed (swap only)")
-    path: Literal["colour", "pessimistic", "random"] = Field(
+    path: Literal["colour", "pessimistic", "random", "detail"] = Field(
         "colour",
         description="order of high and low inside a candle: `colour` (a falling candle goes high first), "
-        "`pessimistic` (what hurts comes first), `random` (drawn with the measured probability)",
+        "`pessimistic` (what hurts comes first), `random` (drawn with the measured probability), `detail` (as finer "
+        "candles of the same files say, else `colour`)",
     )
     latency_candles: Amount = Field(0, description="further candles between a decision and its fill")
     urls: Annotated[dict[Text, WebAddress], later({}, "0.8")] = Field(

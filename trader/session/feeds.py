@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
@@ -52,10 +52,30 @@ def wanted_history(config: Config) -> Wanted:
 
 
 def opening_lines(config: Config, feed: Feed) -> list[str]:
-    """What a replay tells before it starts; nothing for other feeds."""
+    """What a session tells before it starts: of a replay, its data; of any, what its exchange does without."""
     from trader.feeds import history
 
-    return history.opening_lines(feed.describe(), wanted_history(config)) if feed.kind == "replay" else []
+    described = feed.describe()
+    lines = history.opening_lines(described, wanted_history(config)) if feed.kind == "replay" else []
+    return lines + _detail_lines(config, described)
+
+
+def _detail_lines(config: Config, described: dict[str, Any]) -> list[str]:
+    """Which finer candles say the way through a candle, and which symbols have none."""
+    if config.exchange.path != "detail":
+        return []
+    steps = described.get("detail", {})
+    lines = [
+        f"exchange.path: {symbol}: the way through a candle is taken from its {step}"
+        for symbol, step in steps.items()
+        if step
+    ]
+    without = [symbol for symbol in described["symbols"] if not steps.get(symbol)]
+    if without:
+        lines.append(
+            f"exchange.path: no candles finer than {described['step']}, so colour instead of detail: {', '.join(without)}"
+        )
+    return lines
 
 
 def _replay(config: Config) -> Feed:
@@ -84,6 +104,7 @@ def _replay_feed(config: Config) -> Feed:
         end_ms=config.feed.end,
         warmup=warmup_candles(config),
         terms=_terms(config),
+        detail=config.exchange.path == "detail",
     )
 
 
