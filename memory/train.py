@@ -243,9 +243,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> Path:
-    """Train, save, and print the card."""
-    args = parse(argv)
+def run(args: argparse.Namespace, words: list[str]) -> Path:
+    """Train and save; `words`, the command line, go on the card. Raises ValueError for a shape that cannot be."""
     torch.set_num_threads(1)
     shape: dict[str, Any] = {"backbone": args.backbone, "modifier": args.modifier, "write": args.write}
     config = Config(width=args.width, **shape)
@@ -253,7 +252,7 @@ def main(argv: list[str] | None = None) -> Path:
     source = path if args.trigger_only else None
     hope = HOPE(width=args.width, seed=args.seed, weights=source, **shape)
     rng = np.random.default_rng([args.seed, 1])
-    card: dict[str, Any] = {"seed": args.seed, "command": "python -m memory.train " + " ".join(argv or sys.argv[1:])}
+    card: dict[str, Any] = {"seed": args.seed, "command": "python -m memory.train " + " ".join(words)}
     if args.trigger_only:
         old = pretrained.read(path)[2]
         card["predictor"], card["fast"], card["first_command"] = old["predictor"], old["fast"], old["command"]
@@ -267,6 +266,13 @@ def main(argv: list[str] | None = None) -> Path:
     card["trigger"] = fit_trigger(hope, found, 600, torch.Generator().manual_seed(args.seed))
     card["torch"] = torch.__version__
     pretrained.save(path, config, hope.weights, card)
+    return path
+
+
+def main(argv: list[str] | None = None) -> Path:
+    """Train, save, and print the card."""
+    words = sys.argv[1:] if argv is None else argv
+    path = run(parse(words), words)
     sys.stdout.write(f"{path.name} {pretrained.read(path)[2]}\n")
     return path
 

@@ -1,6 +1,6 @@
 """Offline training of the controller's starting weights, by evolution strategies over whole training runs.
 
-    python -m rl.optim.meta_train --seed 0 --generations 40 --out rl/optim/weights/controller.json
+    trader lab controller --seed 0 --generations 12 --out controller.json      (or python -m rl.optim.meta_train …)
 
 The one-step hypergradient is short-sighted: it likes rates that pay at once (Wu et al. 2018). Whole runs are not. A
 run is trained with weights phi + sigma eps and with phi - sigma eps on the same data and the same initial network,
@@ -12,19 +12,22 @@ ES-Single coincide with antithetic ES on the run's cost):
 with u the centred ranks of -mean log cost over the generation's jobs (ranks: one diverged run must not rule). Level
 3 stays on inside the runs, so phi is trained as what online learning starts from.
 
-What is trained on is a `make_job(seed) -> Job`: a task (`tasks.Task`, a callable that trains once and returns a
-positive cost) and a base rate. `--make-job package.module:function` names any other; `toy_job` is the default.
+What is trained on is a `make_job(seed) -> Job`: a task (a callable that trains once and returns a positive cost), a
+base rate, and options of the optimizer. `trading_job` (`trading_jobs.py`) is what ships; `toy_job` the regression toy;
+`--make-job package.module:function` names any other. `--checkpoint FILE` makes a stopped training go on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import math
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,6 +35,7 @@ import torch
 from rl.optim.controller import SIZE, ControllerNet
 from rl.optim.nested_adam import NestedAdam
 from rl.optim.tasks import RegimeToy, Task
+from rl.optim.weights import SHIPPED, load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,16 +44,34 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
     MakeJob = Callable[[int], "Job"]
+    Log = Callable[[str], object]
 
 BEST_COST = 1e-6  # costs below count as this: a logarithm needs a floor
 HELD_OUT = 1_000_000  # seeds from here on are never trained on
+RESAMPLES = 10_000
+DEFAULT_JOB = "rl.optim.trading_jobs:trading_job"
 
 
-class Job(NamedTuple):
-    """One training run: what is trained, and the base learning rate it is given."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training run: what is trained, the base learning rate it is given, keywords of the optimizer."""
 
     task: Task
     lr: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides the result. jobs: training runs per candidate and generation; rate: longest step of phi."""
+
+    seed: int = 0
+    generations: int = 12
+    pairs: int = 8
+    jobs: int = 2
+    sigma: float = 0.1
+    rate: float = 0.5
+    make_job: str = DEFAULT_JOB
 
 
 def toy_job(seed: int) -> Job:
@@ -71,11 +93,21 @@ def toy_job(seed: int) -> Job:
     return Job(task, float(np.exp(rng.uniform(math.log(1e-4), math.log(3e-2)))))
 
 
-def log_cost(phi: FloatArray | None, job: Job) -> float:
+def find_job(name: str) -> MakeJob:
+    """The function that `package.module:function` names. Raises ValueError if there is none."""
+    module, _, function = name.partition(":")
+    try:
+        found: MakeJob = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError):
+        raise ValueError(f"no job {name!r}: expected package.module:function of a seed") from None
+    return found
+
+
+def log_cost(phi: FloatArray | None, job: Job, **options: Any) -> float:
     """Log cost of one run with these starting weights (None: the identity)."""
 
     def make(parameters: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
-        return NestedAdam(parameters, lr=job.lr, weights=phi)
+        return NestedAdam(parameters, lr=job.lr, weights=phi, **{**job.options, **options})
 
     cost = job.task(make)
     return math.log(max(cost, BEST_COST)) if math.isfinite(cost) else math.log(1.0 / BEST_COST)
@@ -89,71 +121,144 @@ def centred_ranks(values: FloatArray) -> FloatArray:
     return result
 
 
-def train(
-    make_job: MakeJob,
-    seed: int,
-    generations: int,
-    pairs: int = 8,
-    jobs: int = 3,
-    sigma: float = 0.1,
-    rate: float = 0.5,
-    log: Callable[[str], object] = print,
-) -> FloatArray:
-    """Meta-trained weights [SIZE]; see the module's docstring for the estimator. rate: longest step of phi per
-    generation.
+def train(make_job: MakeJob, settings: Settings, log: Log = print, checkpoint: Path | None = None) -> FloatArray:
+    """Meta-trained weights [SIZE]; see the module's docstring for the estimator.
+
+    checkpoint: a JSON file written after every generation and continued from, bit for bit, if it is there. Raises
+    ValueError if it was made with other settings.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     phi: FloatArray = ControllerNet(0, 2.0, 2.0).phi.numpy().copy()
-    for generation in range(generations):
-        batch = [make_job(int(s)) for s in rng.integers(0, HELD_OUT, jobs)]
+    first = 0
+    if checkpoint is not None and checkpoint.exists():
+        first, phi = _continue(checkpoint, settings, rng)
+    pairs = settings.pairs
+    for generation in range(first, settings.generations):
+        batch = [make_job(int(s)) for s in rng.integers(0, HELD_OUT, settings.jobs)]
         eps = rng.normal(size=(pairs, SIZE))
-        candidates = np.concatenate([phi + sigma * eps, phi - sigma * eps])
+        candidates = np.concatenate([phi + settings.sigma * eps, phi - settings.sigma * eps])
         costs = np.array([np.mean([log_cost(candidate, job) for job in batch]) for candidate in candidates])
         utility = centred_ranks(-costs)
-        gradient = (utility[:pairs] - utility[pairs:]) @ eps / (2.0 * sigma * pairs)
-        phi = phi + rate * gradient / max(1.0, float(np.linalg.norm(gradient)))
+        gradient = (utility[:pairs] - utility[pairs:]) @ eps / (2.0 * settings.sigma * pairs)
+        phi = phi + settings.rate * gradient / max(1.0, float(np.linalg.norm(gradient)))
         log(f"generation {generation}: mean log cost {costs.mean():.4f}, |g| {np.linalg.norm(gradient):.2f}")
+        if checkpoint is not None:
+            _keep(checkpoint, settings, generation + 1, phi, rng)
     return phi
 
 
-def compare(phi: FloatArray, make_job: MakeJob, count: int) -> dict[str, float]:
-    """Paired mean difference of log cost to the identity start on held-out jobs, with its standard error."""
+def _identity_of(settings: Settings) -> dict[str, Any]:
+    """What must agree between a checkpoint and a training that continues it; more generations may be added."""
+    return {name: getattr(settings, name) for name in ("seed", "pairs", "jobs", "sigma", "rate", "make_job")}
+
+
+def _keep(path: Path, settings: Settings, generation: int, phi: FloatArray, rng: np.random.Generator) -> None:
+    document = {"settings": _identity_of(settings), "generation": generation, "phi": phi.tolist()}
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps({**document, "rng": rng.bit_generator.state}) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _continue(path: Path, settings: Settings, rng: np.random.Generator) -> tuple[int, FloatArray]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found, generation = document["settings"], int(document["generation"])
+        phi = np.array(document["phi"], dtype=np.float64)
+        rng.bit_generator.state = document["rng"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a checkpoint of this training ({error})") from None
+    if found != _identity_of(settings):
+        raise ValueError(f"{path}: was made with other settings: {found}")
+    return generation, phi
+
+
+def compare(arms: dict[str, FloatArray | None], make_job: MakeJob, count: int, log: Log = print) -> dict[str, Any]:
+    """Arms beside the identity start on `count` held-out jobs, paired: {arm: {difference, low, high}} and the costs.
+
+    difference: mean of log cost minus that of the identity start (negative: better) with its 95 % interval
+    (percentile bootstrap over jobs). The arm "off" is there always: Adam with the learned clip and no controller.
+    """
     batch = [make_job(HELD_OUT + index) for index in range(count)]
-    differences = np.array([log_cost(phi, job) - log_cost(None, job) for job in batch])
-    error = float(differences.std(ddof=1) / math.sqrt(count)) if count > 1 else math.inf
-    return {"log_cost_difference": float(differences.mean()), "standard_error": error, "jobs": count}
+    costs = {"identity": [log_cost(None, job) for job in batch], "off": [_off(job) for job in batch]}
+    costs.update({name: [log_cost(phi, job) for job in batch] for name, phi in arms.items()})
+    base = np.array(costs["identity"])
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, count, (RESAMPLES, count))
+    report: dict[str, Any] = {"jobs": count, "identity": {"mean_log_cost": float(base.mean())}}
+    for name, values in costs.items():
+        if name != "identity":
+            difference = np.array(values) - base
+            low, high = np.percentile(difference[rows].mean(axis=1), [2.5, 97.5])
+            report[name] = {"difference": float(difference.mean()), "low": float(low), "high": float(high)}
+            log(f"{name} against identity, {count} held-out jobs: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    return report
+
+
+def _off(job: Job) -> float:
+    return log_cost(None, job, controller="off")
+
+
+def hash_of(phi: list[float]) -> str:
+    """SHA-256 of the numbers as they stand in the file."""
+    return hashlib.sha256(json.dumps(phi).encode()).hexdigest()
+
+
+def card(phi: FloatArray, settings: Settings, held_out: dict[str, Any]) -> dict[str, Any]:
+    """The document that ships: the weights, their hash, and how they were made."""
+    numbers = [round(float(value), 6) for value in phi]
+    return {
+        "trained_on": settings.make_job,
+        "command": f"python -m rl.optim.meta_train --seed {settings.seed} --generations {settings.generations} "
+        f"--pairs {settings.pairs} --jobs {settings.jobs} --make-job {settings.make_job}",
+        "seed": settings.seed,
+        "torch": torch.__version__,
+        "held_out_against_identity": held_out,
+        "sha256": hash_of(numbers),
+        "phi": numbers,
+    }
+
+
+def make_weights(
+    settings: Settings, validation: int, log: Log = print, checkpoint: Path | None = None
+) -> dict[str, Any]:
+    """Train, judge on held-out jobs beside the identity, Adam and the weights that ship now; the card."""
+    torch.set_num_threads(1)
+    make_job = find_job(settings.make_job)
+    phi = train(make_job, settings, log, checkpoint)
+    arms: dict[str, FloatArray | None] = {"trained": phi, "shipped": load_weights(SHIPPED).numpy()}
+    held_out = compare(arms, make_job, validation, log)
+    return card(phi, settings, held_out)
+
+
+def write_card(path: Path, document: dict[str, Any]) -> None:
+    """One JSON file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Train, compare on held-out jobs, write the JSON file with how it was made."""
+    defaults = Settings()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--generations", type=int, default=40)
-    parser.add_argument("--pairs", type=int, default=8)
-    parser.add_argument("--jobs", type=int, default=3, help="training runs per candidate and generation")
-    parser.add_argument("--validation", type=int, default=32, help="held-out runs of the comparison")
-    parser.add_argument("--make-job", default="rl.optim.meta_train:toy_job", help="package.module:function")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--generations", type=int, default=defaults.generations)
+    parser.add_argument("--pairs", type=int, default=defaults.pairs)
+    parser.add_argument("--jobs", type=int, default=defaults.jobs, help="training runs per candidate and generation")
+    parser.add_argument("--validation", type=int, default=24, help="held-out runs of the comparison")
+    parser.add_argument("--make-job", default=DEFAULT_JOB, help="package.module:function")
+    parser.add_argument("--checkpoint", type=Path, default=None, help="continue from, and write, this file")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    module, _, function = options.make_job.partition(":")
-    make_job = getattr(importlib.import_module(module), function)
+    settings = Settings(
+        options.seed, options.generations, options.pairs, options.jobs, make_job=options.make_job
+    )  # the other two keep their defaults
     write = sys.stdout.write
-    phi = train(
-        make_job, options.seed, options.generations, options.pairs, options.jobs, log=lambda line: write(line + "\n")
-    )
-    held_out = compare(phi, make_job, options.validation)
-    write(f"held out: {held_out}\n")
-    record: dict[str, Any] = {
-        "trained_on": options.make_job,
-        "command": f"python -m rl.optim.meta_train --seed {options.seed} --generations {options.generations} "
-        f"--pairs {options.pairs} --jobs {options.jobs} --make-job {options.make_job}",
-        "seed": options.seed,
-        "torch": torch.__version__,
-        "held_out_against_identity": held_out,
-        "phi": [round(float(value), 6) for value in phi],
-    }
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def log(line: str) -> None:
+        write(line + "\n")
+        sys.stdout.flush()
+
+    write_card(options.out, make_weights(settings, options.validation, log, options.checkpoint))
     return 0
 
 

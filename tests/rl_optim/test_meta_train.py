@@ -2,6 +2,7 @@
 weights.
 """
 
+import dataclasses
 import json
 import math
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from rl.optim import NestedAdam
+from rl.optim import NestedAdam, trading_jobs
 from rl.optim.controller import SIZE
-from rl.optim.meta_train import Job, centred_ranks, compare, log_cost, main, toy_job, train
+from rl.optim.meta_train import Job, Settings, centred_ranks, compare, find_job, hash_of, log_cost, main, toy_job, train
 from rl.optim.tasks import RegimeToy
+from rl.optim.trading_jobs import trading_job
 from rl.optim.weights import SHIPPED, load_weights
 
 
@@ -37,23 +39,63 @@ def timid_job(seed):
 
 
 def test_es_learns_to_raise_a_timid_rate():
-    phi = train(timid_job, seed=0, generations=12, pairs=4, jobs=1, log=lambda _: None)
+    phi = train(timid_job, Settings(seed=0, generations=12, pairs=4, jobs=1), log=lambda _: None)
     assert phi.shape == (SIZE,)
     assert log_cost(phi, timid_job(0)) < log_cost(None, timid_job(0)) - 0.1
-    assert compare(phi, timid_job, 2)["log_cost_difference"] < -0.1
+    report = compare({"trained": phi}, timid_job, 2, log=lambda _: None)
+    assert report["trained"]["high"] < -0.1
+    assert report["off"]["low"] <= report["off"]["difference"] <= report["off"]["high"]
 
 
 def test_es_is_reproducible_and_writes_what_it_did(tmp_path, capsys):
     paths = [tmp_path / name for name in ("a.json", "b.json")]
     job = f"{toy_job.__module__}:{toy_job.__name__}"
     for path in paths:
-        options = "--seed 3 --generations 1 --pairs 1 --jobs 1 --validation 1 --out"
+        options = f"--seed 3 --generations 1 --pairs 1 --jobs 1 --validation 1 --make-job {job} --out"
         assert main([*options.split(), str(path)]) == 0
     records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     assert records[0] == records[1]
     assert records[0]["trained_on"] == job
     assert load_weights(paths[0]).shape == (SIZE,)
-    assert "held out" in capsys.readouterr().out
+    assert records[0]["sha256"] == hash_of(records[0]["phi"])
+    assert "held-out" in capsys.readouterr().out
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path):
+    kept, quiet = tmp_path / "half.json", {"log": lambda _: None}
+    whole = train(timid_job, Settings(generations=3, pairs=2, jobs=1), **quiet)
+    train(timid_job, Settings(generations=1, pairs=2, jobs=1), checkpoint=kept, **quiet)
+    assert np.array_equal(train(timid_job, Settings(generations=3, pairs=2, jobs=1), checkpoint=kept, **quiet), whole)
+    with pytest.raises(ValueError, match="other settings"):
+        train(timid_job, Settings(seed=1, generations=3, pairs=2, jobs=1), checkpoint=kept, **quiet)
+    kept.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        train(timid_job, Settings(generations=3, pairs=2, jobs=1), checkpoint=kept, **quiet)
+
+
+def test_trading_jobs_are_functions_of_their_seed_and_hear_their_optimizer(monkeypatch):
+    monkeypatch.setattr(trading_jobs, "STEPS", {"PPO": 1024, "A2C": 4096, "DQN": 400})
+    timid = np.zeros(SIZE)
+    timid[-2] = -3.0  # output bias of the rate: a quarter from the first decision on
+    seen = set()
+    for seed in range(40):
+        job = trading_job(seed)
+        if job.task.policy in seen:
+            continue
+        seen.add(job.task.policy)
+        first = log_cost(None, job)
+        assert math.isfinite(first)
+        assert log_cost(None, job) == first
+        quick = Job(dataclasses.replace(job.task, lr=0.02), 0.02, job.options)
+        assert log_cost(timid, quick) != log_cost(None, quick)
+        assert 0.0 < job.task.oracle() < 8.0
+    assert seen == {"PPO", "A2C", "DQN"}
+
+
+@pytest.mark.parametrize("name", ["", "nowhere:at_all", "rl.optim:nothing", "rl.optim"])
+def test_a_job_that_is_not_there_is_refused(name):
+    with pytest.raises(ValueError, match="no job"):
+        find_job(name)
 
 
 def test_ranks():

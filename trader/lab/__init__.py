@@ -1,0 +1,1 @@
+"""The laboratory: trains what ships, judges what was stored, runs many sessions. Imports of torch stay in the verbs."""
