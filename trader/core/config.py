@@ -230,12 +230,16 @@ class ExchangeConfig(Section):
 class ControlsConfig(Section):
     """Agents that do not evolve and stand beside those that do."""
 
-    frozen: Annotated[Fraction, later(0.0, "0.2")] = Field(
-        0.0, description="share of the population whose genomes never change"
+    frozen: Fraction = Field(0.0, description="share of the founders whose genomes never change and are never culled")
+    random: Fraction = Field(
+        0.0, description="share that is culled by lot, as many as selection culls, and replaced by random genomes"
     )
-    random: Annotated[Fraction, later(0.0, "0.2")] = Field(
-        0.0, description="share that is replaced at random each generation"
-    )
+
+    @model_validator(mode="after")
+    def _some_evolve(self) -> Self:
+        if self.frozen + self.random >= 1.0:
+            raise ValueError("frozen and random together must leave agents that evolve: their sum must be below 1")
+        return self
 
 
 class PopulationConfig(Section):

@@ -141,6 +141,8 @@ class Operator(IntEnum):
     MUTATION = 2
     IMMIGRANT = 3
     POLICY = 4
+    FROZEN = 5
+    RANDOM = 6
 
 
 class Cause(IntEnum):

@@ -15,6 +15,7 @@ import numpy as np
 
 from agents import layout as at
 from agents.archetypes import discovered
+from agents.controls import appoint
 from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
 from trader.broker.fills import order_value
@@ -193,10 +194,9 @@ class Engine:
         numbers = np.array([list(discovered()).index(name) for name in self.archetypes], np.int64)
         timeframes = len(self.books.timeframes)
         self.books.deposit(to_amount(config.pool.capital), time_ms)
-        self.books.birth(
-            founders(config.session.seed, config.population.size, len(self.instruments), timeframes, numbers, time_ms),
-            time_ms,
-        )
+        seed, controls = config.session.seed, config.population.controls
+        first = founders(seed, config.population.size, len(self.instruments), timeframes, numbers, time_ms)
+        self.books.birth(appoint(seed, first, controls.frozen, controls.random), time_ms)
         endow(self.books, config.pool.compounding, config.pool.reserve, 0, time_ms)
         self.peak = self.books.equity_at_cost()
 
