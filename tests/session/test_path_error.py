@@ -16,15 +16,20 @@ HOUR, START = 3_600_000, 1_704_067_200_000
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A perpetual with hours and quarters of an hour, 1,200 hours of fat tails."""
+    """A perpetual with hours and quarters of an hour; in every 15th hour the price is far up and far down, in either order."""
     folder = tmp_path_factory.mktemp("bar")
     rng = np.random.default_rng(11)
-    count = 1_200 * 4
+    count = 1_000 * 4
     close = np.round(100 * np.exp(np.cumsum(rng.standard_t(3, count) * 0.005)), 2)
     opened = np.concatenate(([100.0], close[:-1]))
+    high, low = np.maximum(opened, close) * 1.002, np.minimum(opened, close) * 0.998
+    wild = np.arange(0, count - 4, 60)
+    up = wild + rng.integers(2, size=len(wild))
+    high[up] *= 1.12
+    low[2 * wild + 1 - up] *= 0.88
     table = pd.DataFrame({
         "ts": START + np.arange(count) * HOUR // 4, "open": opened,
-        "high": np.round(np.maximum(opened, close) * 1.002, 2), "low": np.round(np.minimum(opened, close) * 0.998, 2),
+        "high": np.round(high, 2), "low": np.round(low, 2),
         "close": close, "volume": rng.uniform(1e3, 1e5, count),
     })  # fmt: skip
     hours = table.groupby(table.ts // HOUR * HOUR).agg(
@@ -37,13 +42,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run_under(folder, rule, url, *sets):
-    return run_session(
-        load(None, [
-            'feed.kind="replay"', f'feed.data=["{folder}"]', 'feed.timeframes=["1h"]', 'exchange.market_type="swap"',
-            "population.size=100", "levels.evolution.every=200", "engine.threads=1", f'exchange.path="{rule}"', *sets,
-        ]), url=url,
-    ).values  # fmt: skip
+SETS = (
+    'feed.kind="replay"', 'feed.timeframes=["1h"]', 'exchange.market_type="swap"', "population.size=100",
+    "levels.evolution.every=200", "engine.threads=1", "levels.hope.enabled=false", "levels.memory.enabled=false",
+)  # fmt: skip
+
+
+def run_under(folder, rule, url):
+    return run_session(load(None, [*SETS, f'feed.data=["{folder}"]', f'exchange.path="{rule}"']), url=url).values
 
 
 def test_every_rule_is_the_run_under_that_rule(folder, tmp_path):
@@ -66,9 +72,7 @@ def test_every_rule_is_the_run_under_that_rule(folder, tmp_path):
 
 def test_without_finer_candles_there_is_no_detail(tmp_path):
     url = f"sqlite:///{tmp_path}/synthetic.db"
-    run_session(
-        load(None, ['feed.kind="synthetic"', "session.candles=600", "population.size=40", 'feed.timeframes=["1h"]']), url=url
-    )  # fmt: skip
+    run_session(load(None, [*SETS, 'feed.kind="synthetic"', "session.candles=600"]), url=url)
     assert list(path_error_bar(1, url=url)) == ["colour", "pessimistic", "random"]
 
 
