@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trader.feeds.base import Feed
     from trader.feeds.history import Wanted
     from trader.feeds.instruments import TradingTerms
+    from trader.feeds.synthetic import SyntheticFeed
+    from trader.feeds.synthetic_oracle import Outcome
 
 
 def warmup_candles(config: Config) -> int:
@@ -33,7 +35,7 @@ def make_feed(config: Config) -> Feed:
     """
     if config.feed.kind == "replay":
         return _replay(config)
-    return _synthetic(config)
+    return synthetic_feed(config)
 
 
 def wanted_history(config: Config) -> Wanted:
@@ -126,9 +128,16 @@ def _terms(config: Config) -> TradingTerms:
     )
 
 
-def _synthetic(config: Config) -> Feed:
-    from trader.feeds.synthetic import SyntheticFeed
+def synthetic_feed(config: Config) -> SyntheticFeed:
+    """The made-up market that the configuration asks for.
 
+    Raises:
+        UserError: symbols or times that cannot be.
+    """
+    from trader.feeds.synthetic import SyntheticFeed
+    from trader.feeds.synthetic_modes import SyntheticTerms
+
+    wanted = config.feed.synthetic
     return SyntheticFeed(
         symbols=config.feed.symbols,
         base_ms=milliseconds(config.feed.base_timeframe),
@@ -138,4 +147,24 @@ def _synthetic(config: Config) -> Feed:
         end_ms=config.feed.end,
         terms=_terms(config),
         warmup=warmup_candles(config),
+        market=SyntheticTerms(wanted.mode, wanted.schedule, wanted.edge, wanted.correlation, wanted.holes),
     )
+
+
+def planted_oracle(config: Config, frames: int | None = None) -> Outcome:
+    """What a trader who knows the state of the config's made-up market earns after the config's own costs.
+
+    Positions and returns of the first `frames` traded candles (default: `session.candles`, else to `feed.end`), one
+    unit of capital a market, without leverage, impact or compounding: see `trader.feeds.synthetic_oracle`.
+
+    Raises:
+        UserError: the feed is not synthetic, or nothing says how many candles.
+    """
+    from trader.feeds.synthetic_oracle import oracle
+
+    if config.feed.kind != "synthetic":
+        raise UserError("feed.kind: only a synthetic market has an oracle")
+    frames = frames or config.session.candles
+    if frames is None and config.feed.end is None:
+        raise UserError("session.candles: an endless market needs a number of candles")
+    return oracle(synthetic_feed(config), config.exchange.fees.taker + config.exchange.slippage, frames)
