@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-DEFAULT_DATABASE: Final = "sqlite:///data/runs/trader.db"
-DATABASE_VARIABLE: Final = "TRADER_DB"
+from trader.session.places import database_url
+
+__all__ = ["ConfigFile", "Database", "Json", "LatestRun", "Quiet", "Run", "Sets", "database_url"]
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (TOML).", show_default=False)]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Number or name of a run, or 'latest'.", show_default=False)]
@@ -30,8 +30,3 @@ Sets = Annotated[
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Exactly one JSON document on stdout; everything else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no log lines, no end card.")]
-
-
-def database_url(option: str | None, configured: str | None = None) -> str:
-    """URL of the trade database: `--db`, else the config's `store.url`, else $TRADER_DB, else the default file."""
-    return option or configured or os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE
