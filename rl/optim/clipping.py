@@ -180,7 +180,9 @@ def make_clip(clip: str | float | None) -> NoClip | FixedClip | AutoClip | ZClip
     if clip is None:
         return NoClip()
     if isinstance(clip, bool) or not isinstance(clip, (str, int, float)):
-        raise ValueError(f'clip is "learned", "auto", "zclip", a positive number or None, got {clip!r}')
+        raise ValueError(  # noqa: TRY004  # the value of an option, as for other names
+            f'clip is "learned", "auto", "zclip", a positive number or None, got {clip!r}'
+        )
     if isinstance(clip, str):
         kinds: dict[str, type[LearnedClip | AutoClip | ZClip]] = {
             "learned": LearnedClip,
