@@ -22,7 +22,7 @@ FACTOR, GROWTH, LONG = 1e6, 1.03, 200
 
 
 def hook_of(kind, start):
-    def hook(worker, update, gradients):
+    def hook(_worker, update, gradients):
         factor = 1.0
         if kind == "once" and update == start:
             factor = FACTOR
