@@ -317,8 +317,8 @@ def birth_names(config: Config) -> dict[str, dict[int, str]]:
     midwife = midwife_of(config, archetypes_of(config))
     if midwife is None:
         return {}
+    from rl.teachers import OPTIMIZERS
     from trader.session.births.midwife import DECIDERS
-    from trader.session.births.teachers import OPTIMIZERS
 
     return {
         "policy": dict(enumerate(DECIDERS)),

@@ -14,11 +14,11 @@ import numpy as np
 
 from rl.bandits import DiscountedThompson
 from rl.core.archive import from_bytes, to_bytes
+from rl.teachers import OPTIMIZERS, Teacher, Transition, make_teacher
 from trader.core import rng
 from trader.core.rng import Stream
 from trader.core.rows import Operator, float_bits
 from trader.session.births.problem import BirthProblem
-from trader.session.births.teachers import OPTIMIZERS, Teacher, Transition, make_teacher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

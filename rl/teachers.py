@@ -1,7 +1,8 @@
-"""The three policies that decide births, each behind the same five verbs: choose, keep, train, state, restore.
+"""Three policies fed by hand, each behind the same five verbs: choose, keep, train, tree, load.
 
-Each is a policy of `rl.policies` made without an environment. DQN learns off-policy from every birth of the session; PPO
-and A3C from their own births since their last training, A3C in turns: logical workers hold older copies of the network,
+For decisions that are not an environment's steps, such as births of agents in a session: each is a policy of
+`rl.policies` made without an environment. DQN learns off-policy from every decision it is told of; PPO and A3C from
+their own since their last training, A3C in turns: logical workers hold older copies of the network,
 differentiate those, and apply to the shared one in a fixed order. Two update rules stand ready for each policy, the
 nested optimizer with its shipped controller and plain Adam; which one trains is told from outside.
 
@@ -32,7 +33,7 @@ OPTIMIZERS: Final = ("nested", "adam")
 BATCH: Final = 32
 _HIDDEN: Final = (32, 32)
 _FEWEST: Final = 8
-"""Least number of births a training starts with."""
+"""Least number of decisions a training starts with."""
 _DQN_UPDATES: Final = 32
 _WORKERS: Final = 4
 _ADAM_RATE: Final = 1e-3
@@ -40,7 +41,7 @@ _ADAM_RATE: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One birth whose reward is known: state and next state [D], action, reward, log-probability of the action then."""
+    """One decision whose reward is known: state and next state [D], action, reward, log-probability of the action then."""
 
     state: NDArray[np.float32]
     action: int
@@ -56,7 +57,7 @@ class Teacher(Protocol):
         """Actions, values and log-probabilities [n] for states [n, D]."""
 
     def keep(self, transition: Transition, *, own: bool) -> None:
-        """A birth whose reward is known; `own` if this policy decided it."""
+        """A decision whose reward is known; `own` if this policy took it."""
 
     def train(self, optimizer: str) -> dict[str, float]:
         """Learn from what was kept; figures for the level's row, empty if there was too little."""
@@ -87,7 +88,7 @@ def _padded(states: NDArray[np.float32], first: int) -> tuple[torch.Tensor, int]
 
 
 class _Values:
-    """DQN: epsilon-greedy on action values; one-step targets, replay of every birth."""
+    """DQN: epsilon-greedy on action values; one-step targets, replay of every decision."""
 
     _EPSILON: Final = 0.1
 
@@ -117,7 +118,7 @@ class _Values:
                 logs.append(np.log(chance))
         return np.concatenate(actions).astype(np.int64), np.concatenate(values), np.concatenate(logs)
 
-    def keep(self, transition: Transition, *, own: bool) -> None:  # noqa: ARG002  # off-policy: every birth teaches
+    def keep(self, transition: Transition, *, own: bool) -> None:  # noqa: ARG002  # off-policy: every decision teaches
         """See `Teacher.keep`."""
         self._policy.buffer.add(
             transition.state, transition.action, transition.reward, transition.successor, False, False
@@ -178,7 +179,7 @@ class _ActorCritic:
         return np.concatenate(actions).astype(np.int64), np.concatenate(values), np.concatenate(logs)
 
     def keep(self, transition: Transition, *, own: bool) -> None:
-        """See `Teacher.keep`: on-policy, only its own births teach."""
+        """See `Teacher.keep`: on-policy, only its own decisions teach."""
         if own:
             self._waiting.append(transition)
 
@@ -191,11 +192,11 @@ class _ActorCritic:
             rows = self._rows()
             self._waiting.clear()
             loss = self._learn(rows)
-        return {"loss": loss, "births": float(len(rows))}
+        return {"loss": loss, "decisions": float(len(rows))}
 
     @torch.no_grad()
     def _rows(self) -> TrainingRows:
-        """Waiting births as rows: V targets r + gamma V(s'), advantages against V(s)."""
+        """Waiting decisions as rows: V targets r + gamma V(s'), advantages against V(s)."""
         kept = self._waiting
         states = torch.from_numpy(np.stack([item.state for item in kept]))
         successors = torch.from_numpy(np.stack([item.successor for item in kept]))
@@ -230,7 +231,7 @@ class _ActorCritic:
 
 
 class _Clipped(_ActorCritic):
-    """PPO: a few epochs of the clipped objective over the births since the last training."""
+    """PPO: a few epochs of the clipped objective over the decisions since the last training."""
 
     def _learn(self, rows: TrainingRows) -> float:
         policy: Any = self._policy
