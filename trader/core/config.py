@@ -242,9 +242,9 @@ class ControlsConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _some_evolve(self) -> Self:
-        if self.frozen + self.random >= 1.0:
-            raise ValueError("frozen and random together must leave agents that evolve: their sum must be below 1")
+    def _at_most_all(self) -> Self:
+        if self.frozen + self.random > 1.0:
+            raise ValueError("frozen and random are shares of one population: their sum must be at most 1")
         return self
 
 
