@@ -37,7 +37,10 @@ def commented_config(kind: str) -> str:
     Raises:
         UserError: `kind` is no feed.
     """
-    config = load(None, [], {"feed.kind": kind})
+    given: dict[str, object] = {"feed.kind": kind}
+    if kind == "live":  # the one feed that cannot find its markets itself
+        given |= {"feed.symbols": ["BTC/USDT"], "feed.base_timeframe": "1m"}
+    config = load(None, [], given)
     head = (
         "# Every key with its meaning and its default. A line that begins with '# ' and a key is the default;\n"
         "# take the '# ' away to change it.\n"
@@ -56,7 +59,7 @@ def _commented(model: type[BaseModel], tree: Mapping[str, Any], above: tuple[str
             tables.append((inner, name))
             continue
         meaning = field.description or ""
-        if field.is_required():
+        if field.is_required() or (tree.get("kind") == "live" and name in {"symbols", "base_timeframe", "timeframes"}):
             yield f"{name} = {toml_value(tree[name])}  # {meaning}"
             continue
         value = "" if tree[name] is None else toml_value(tree[name])
