@@ -138,7 +138,7 @@ class FakeExchange:
 
     async def _drive(self):
         while self.candles < self.live:
-            while not self._go.is_set():
+            while not self._go.is_set():  # noqa: ASYNC110 - it is set from another thread
                 await asyncio.sleep(0.002)
             await self._begin_faults()
             for step in range(STEPS):
@@ -184,8 +184,10 @@ class FakeExchange:
     async def _close(self, market, opened):
         row = market.row(opened)
         number = self.candles - 1
-        if row is None or self._active.on("no_close", number) or any(
-            self._active.on(kind, number) for kind in ("stall", "half_open", "hole", "down")
+        if (
+            row is None
+            or self._active.on("no_close", number)
+            or any(self._active.on(kind, number) for kind in ("stall", "half_open", "hole", "down"))
         ):
             return
         frame = self._frame(market, opened, row, closed=True)
@@ -199,7 +201,9 @@ class FakeExchange:
         if self._active.on("duplicate", number):
             await self._broadcast(market, frame)
         if self._active.on("restated", number):
-            self._held.append((self.candles + 1, market.id, self._frame(market, opened, market.restate(opened), closed=True)))
+            self._held.append(
+                (self.candles + 1, market.id, self._frame(market, opened, market.restate(opened), closed=True))
+            )
 
     async def _release_held(self):
         due = [held for held in self._held if held[0] <= self.candles]
@@ -354,7 +358,13 @@ class FakeExchange:
                 break
             row = market.aggregate(ts, length, now, self.fraction or 0.05)
             if row is not None and "markPrice" in request.path:
-                row = (f"{market.mark_open(ts)}", f"{float(row[1]) * 1.01:.4f}", f"{float(row[2]) * 0.99:.4f}", row[3], "0")
+                row = (
+                    f"{market.mark_open(ts)}",
+                    f"{float(row[1]) * 1.01:.4f}",
+                    f"{float(row[2]) * 0.99:.4f}",
+                    row[3],
+                    "0",
+                )
             if row is not None:
                 rows.append([ts, *row, ts + length - 1, "0", 1, "0", "0", "0"])
         return web.json_response(rows)

@@ -75,7 +75,13 @@ class FakeMarket:
         o, h, w, c, v = (float(text) for text in whole)
         close = o + (c - o) * fraction * 0.9
         high, low = max(o, close) + (h - max(o, c)) * fraction * 0.5, min(o, close) - (min(o, c) - w) * fraction * 0.5
-        return (f"{o:.4f}", f"{max(high, o, close):.4f}", f"{min(low, o, close):.4f}", f"{close:.4f}", f"{v * fraction:.3f}")
+        return (
+            f"{o:.4f}",
+            f"{max(high, o, close):.4f}",
+            f"{min(low, o, close):.4f}",
+            f"{close:.4f}",
+            f"{v * fraction:.3f}",
+        )
 
     def restate(self, ts: int) -> tuple[str, ...]:
         """Another close and volume for a candle that was closed already."""

@@ -39,5 +39,7 @@ def random_script(seed: int, candles: int, faults: int) -> list[Fault]:
         if kind in {"rest_hole", "rest_spike"}:
             length = min(length, 2)  # three like answers would be believed, and rightly
         seconds = {"rest_429": 1, "rest_418": 1, "rest_timeout": 0.3}.get(kind, 0.0)
-        script.append(Fault(rng.randrange(3, candles * 4 // 5), kind, length if kind != "down" else 2 * length, seconds))
+        script.append(
+            Fault(rng.randrange(3, candles * 4 // 5), kind, length if kind != "down" else 2 * length, seconds)
+        )
     return script

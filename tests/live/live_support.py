@@ -65,7 +65,9 @@ def write_store(folder, database, *, swap):
         pq.write_table(pa.table({n: list(c) for n, c in zip(names, columns, strict=True)}), place / "1m.parquet")
         stamps = query(database, f"SELECT ts, rate, mark FROM v_funding WHERE symbol = '{symbol}' ORDER BY ts")
         if stamps:
-            pq.write_table(pa.table({"ts": [s[0] for s in stamps], "rate": [s[1] for s in stamps]}), place / "funding.parquet")
+            pq.write_table(
+                pa.table({"ts": [s[0] for s in stamps], "rate": [s[1] for s in stamps]}), place / "funding.parquet"
+            )
             mark = [s[2] for s in stamps]
             table = {"ts": [s[0] for s in stamps], "open": mark, "high": mark, "low": mark, "close": mark}
             pq.write_table(pa.table(table | {"volume": [0.0] * len(mark)}), place / "1m-mark.parquet")

@@ -32,7 +32,10 @@ def assert_truth(markets, database, candles, warmup=300):
         times = [row[0] for row in rows]
         assert times == list(range(times[0], times[0] + len(times) * market.base_ms, market.base_ms))
         assert len(times) == candles + warmup
-        revised = {row[0] for row in query(database, f"SELECT ts FROM v_candle WHERE revised = 1 AND symbol = '{market.symbol}'")}
+        revised = {
+            row[0]
+            for row in query(database, f"SELECT ts FROM v_candle WHERE revised = 1 AND symbol = '{market.symbol}'")
+        }
         wrong = []
         for ts, *values in rows:
             if tuple(values) == market.truth(ts):
@@ -105,7 +108,9 @@ def test_perpetuals_with_funding_and_mark(tmp_path):
 def test_a_restated_candle_is_told_and_not_merged(tmp_path):
     market = FakeMarket(seed=6, future=120)
     _, _, _, database = run_live(tmp_path, [market], [Fault(10, "restated", 2)], candles=30)
-    revisions = query(database, "SELECT time_ms, symbol, detail FROM v_incident WHERE kind = 'revision' ORDER BY time_ms")
+    revisions = query(
+        database, "SELECT time_ms, symbol, detail FROM v_incident WHERE kind = 'revision' ORDER BY time_ms"
+    )
     assert [row[0] for row in revisions] == sorted(market.restated)
     for ts, symbol, detail in revisions:
         assert symbol == "BTC/USDT"
@@ -121,7 +126,11 @@ def test_a_hole_is_believed_after_agreeing_answers(tmp_path):
     exchange, _, _, database = run_live(tmp_path, [market], candles=30)
     hole = market.start_ms + 12 * market.base_ms
     assert query(database, "SELECT time_ms FROM v_incident WHERE kind = 'gap'") == [(hole,)]
-    asked = [r for r in exchange.requests if r.path.endswith("klines") and int(r.query.get("startTime", 0)) == hole - market.base_ms]
+    asked = [
+        r
+        for r in exchange.requests
+        if r.path.endswith("klines") and int(r.query.get("startTime", 0)) == hole - market.base_ms
+    ]
     assert len(asked) >= 3
     times = [row[1] for row in journal(database)]
     assert hole not in times and hole + market.base_ms not in times and hole + 2 * market.base_ms in times

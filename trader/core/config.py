@@ -193,12 +193,13 @@ class ExchangeConfig(Section):
     latency_candles: Amount = Field(0, description="further candles between a decision and its fill")
     urls: dict[Text, WebAddress] = Field(
         {},
-        description='live: replace public addresses of the exchange library (dotted paths under ccxt\'s `urls.api`), as '
+        description="live: replace public addresses of the exchange library (dotted paths under ccxt's `urls.api`), as "
         '`{ "public" = "http://…", "ws.spot" = "ws://…" }`',
     )
     options: dict[Text, Any] = Field({}, description="live: options of the exchange library (ccxt's `options`)")
     stall_seconds: Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)] = Field(
-        60.0, description="live: a stream that is silent for so long is redialled; also the longest pause between attempts"
+        60.0,
+        description="live: a stream that is silent for so long is redialled; also the longest pause between attempts",
     )
     confirm: Literal["flag", "rest"] = Field(
         "flag",
@@ -353,7 +354,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _detail_needs_files(self) -> Self:
         if self.feed.kind == "live" and self.exchange.path == "detail":
-            raise ValueError("exchange.path: detail needs files of finer candles; live takes colour, pessimistic or random")
+            raise ValueError(
+                "exchange.path: detail needs files of finer candles; live takes colour, pessimistic or random"
+            )
         return self
 
     @model_validator(mode="after")

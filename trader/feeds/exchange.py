@@ -8,6 +8,7 @@ is left out until it speaks again). "Now" is what the exchange's candles say; th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -232,10 +233,8 @@ class LiveFeed:
         if thread is None:
             return
         if self._loop is not None and self._main is not None and not self._loop.is_closed():
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop has ended just now
                 self._loop.call_soon_threadsafe(self._main.cancel)
-            except RuntimeError:  # the loop has ended just now
-                pass
         thread.join(CLOSE_SECONDS)
 
     # --- the followers' side ------------------------------------------------------------------------------------
@@ -277,7 +276,9 @@ class LiveFeed:
         newest = [await self._newest(client, market, timeframe) for market in markets]
         self._live_from = max(newest)
         last = after_ms if after_ms is not None else self._live_from - (self._warmup + 1) * self.base_ms
-        return [self._follower(client, m, market, timeframe, last, after_ms is None) for m, market in enumerate(markets)]
+        return [
+            self._follower(client, m, market, timeframe, last, after_ms is None) for m, market in enumerate(markets)
+        ]
 
     async def _newest(self, client: ExchangeClient, market: str, timeframe: str) -> int:
         """Open of the candle in progress.

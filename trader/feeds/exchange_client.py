@@ -58,7 +58,7 @@ class Access:
 
 
 def exchange_class(name: str, *, stream: bool) -> Any:
-    """ccxt's class of an exchange, made harmless.
+    """The library's class of an exchange, made harmless.
 
     Raises:
         UserError: ccxt knows no such exchange.
@@ -67,7 +67,9 @@ def exchange_class(name: str, *, stream: bool) -> Any:
 
     if name not in ccxt.exchanges:
         near = difflib.get_close_matches(name, ccxt.exchanges, 1, 0.6)
-        raise UserError(f"exchange.id: {name!r} is no exchange of ccxt" + (f"; did you mean {near[0]}?" if near else ""))
+        raise UserError(
+            f"exchange.id: {name!r} is no exchange of ccxt" + (f"; did you mean {near[0]}?" if near else "")
+        )
     return _harmless(name, stream)
 
 
@@ -79,7 +81,7 @@ def _harmless(name: str, stream: bool) -> Any:
     source: Any = ccxt.pro if stream and hasattr(ccxt.pro, name) else ccxt.async_support
     parent = getattr(source, name)
 
-    class Harmless(parent):
+    class Harmless(parent):  # type: ignore[misc,valid-type]
         """Public calls only; remembers the last answer; a bad frame is told and not raised."""
 
         on_candle: Callable[[Told], None] | None = None
@@ -138,7 +140,7 @@ class ExchangeClient:
 
     @property
     def rest(self) -> Any:
-        """ccxt's object for REST; call it through `ask`."""
+        """The library's object for REST; call it through `ask`."""
         return self._rest
 
     async def load(self) -> None:
@@ -150,7 +152,7 @@ class ExchangeClient:
         await self.ask(self._rest.load_markets, attempts=START_ATTEMPTS)
 
     def market(self, symbol: str) -> str:
-        """ccxt's spelling of BASE/QUOTE.
+        """The library's spelling of BASE/QUOTE.
 
         Raises:
             UserError: the exchange does not trade it, or not as this market type.
@@ -160,7 +162,9 @@ class ExchangeClient:
         if wanted not in markets:
             near = difflib.get_close_matches(wanted, markets, 1, 0.6)
             hint = f"; did you mean {near[0].partition(':')[0]}?" if near else ""
-            raise UserError(f"feed.symbols: {self.access.exchange} has no {self.access.market_type} market {symbol}{hint}")
+            raise UserError(
+                f"feed.symbols: {self.access.exchange} has no {self.access.market_type} market {symbol}{hint}"
+            )
         return wanted
 
     def timeframe(self, name: str) -> str:
@@ -193,7 +197,7 @@ class ExchangeClient:
 
     async def wait_until_welcome(self) -> None:
         """Wait while the exchange wants us to stay away."""
-        while (left := self._away_until - time.monotonic()) > 0:
+        while (left := self._away_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be told to stay away longer meanwhile
             await asyncio.sleep(left)
 
     async def ask(self, call: Callable[[], Awaitable[Result]], *, attempts: int | None = None) -> Result:
@@ -215,7 +219,15 @@ class ExchangeClient:
                     return await call()
                 except ccxt.BadSymbol as error:
                     raise UserError(f"{self.access.exchange}: {_short(error)}") from error
-                except (ccxt.BaseError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                except (
+                    ccxt.BaseError,
+                    OSError,
+                    ValueError,
+                    TypeError,
+                    KeyError,
+                    AttributeError,
+                    RecursionError,
+                ) as error:
                     trouble = _short(error)
                     self._judge(error)
             tried += 1

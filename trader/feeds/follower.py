@@ -334,7 +334,7 @@ class Follower:
             self._last += (PAGE - 1) * self._base_ms
 
     def _count_silence(self) -> None:
-        """This market has nothing new while others have: after like answers the session goes on without it."""
+        """Notice that this market has nothing new while others have: after like answers the session goes on without it."""
         if self._frontier() <= self._last + self._base_ms:
             self._silence = 0
             return

@@ -94,9 +94,7 @@ def run_session(
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             with store.locked(run):
-                session = _Session(
-                    config, feed.instruments, store, row, store.writer(run), stop, progress
-                )
+                session = _Session(config, feed.instruments, store, row, store.writer(run), stop, progress)
                 return session.drive(feed)
         finally:
             store.close()
