@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform as machine
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +23,7 @@ from trader.core.config import Config, canonical_json, config_hash, from_json
 from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
-from trader.feeds.exchange import LiveFeed
+from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
 from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine, archetypes_of, market_vectors
 from trader.session.feeds import make_feed, opening_lines
@@ -186,7 +187,7 @@ class _Session:
             feed.warming = self.engine.counts.frames == 0
             feed.on_wait = self._waiting
         finished = True
-        for block in self._limited(feed.blocks(BLOCK_FRAMES, after)):
+        for block in self._limited(self._paced(feed, after)):
             self._writer.incidents(block.incidents)
             self.engine.advance(block)
             self.commit()
@@ -206,6 +207,19 @@ class _Session:
         )  # fmt: skip
         self.close()
         return summary
+
+    def _paced(self, feed: Feed, after: int | None) -> Iterator[Block]:
+        """The feed's blocks; with `feed.speed` one frame at a time, after the warm-up not faster than the market."""
+        speed = self.config.feed.speed
+        if feed.kind == "live" or speed == 0:
+            yield from feed.blocks(BLOCK_FRAMES, after)
+            return
+        pause_s = feed.base_ms / 1000 / speed
+        for block in feed.blocks(1, after):
+            yield block
+            until = wall.seconds() + (pause_s if block.phase[0] else 0.0)
+            while not self._stop.requested and (left := until - wall.seconds()) > 0:
+                time.sleep(min(left, LOOK_SECONDS))
 
     def _limited(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Blocks up to `session.candles` frames after the warm-up."""
