@@ -107,13 +107,13 @@ class Reject(IntEnum):
 
 
 class Regime(IntEnum):
-    """Market regime of a candle, from closed candles only."""
+    """What kind of market it is; UNKNOWN: too little history, or a market without regimes (trader/core/regime.py)."""
 
     UNKNOWN = 0
     BULL = 1
     BEAR = 2
     RANGE = 3
-    VOLATILE = 4
+    CRASH = 4
 
 
 class Phase(IntEnum):

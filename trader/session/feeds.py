@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trader.core.config import DEFAULT_FEES
 from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
 from trader.core.types import UserError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from trader.feeds.base import Feed
     from trader.feeds.history import Wanted
     from trader.feeds.instruments import TradingTerms
+    from trader.feeds.synthetic import SyntheticFeed
+    from trader.feeds.synthetic_oracle import Outcome
 
 
 def warmup_candles(config: Config) -> int:
@@ -35,7 +38,7 @@ def make_feed(config: Config, stopped: Callable[[], bool] = lambda: False) -> Fe
         return _live(config, stopped)
     if config.feed.kind == "replay":
         return _replay(config)
-    return _synthetic(config)
+    return synthetic_feed(config)
 
 
 def wanted_history(config: Config) -> Wanted:
@@ -55,9 +58,11 @@ def wanted_history(config: Config) -> Wanted:
 def opening_lines(config: Config, feed: Feed) -> list[str]:
     """What a session tells before it starts: of a replay, its data; of any, what its exchange does without."""
     from trader.feeds import history
+    from trader.feeds.instruments import instrument_lines
 
     described = feed.describe()
     lines = history.opening_lines(described, wanted_history(config)) if feed.kind == "replay" else []
+    lines += instrument_lines(feed.instruments, f"{config.exchange.id} {config.exchange.market_type}")
     return lines + _detail_lines(config, described)
 
 
@@ -131,17 +136,29 @@ def _terms(config: Config) -> TradingTerms:
     from trader.feeds.instruments import TradingTerms
 
     exchange = config.exchange
+    fees = exchange.fees.maker, exchange.fees.taker
+    # fees that are the market type's own are nobody's choice: an instrument's own come before them
+    maker, taker = (None, None) if fees == DEFAULT_FEES[exchange.market_type] else fees
     return TradingTerms(
         market_type=exchange.market_type,
-        maker=exchange.fees.maker,
-        taker=exchange.fees.taker,
+        maker=maker,
+        taker=taker,
         tiers=Path(exchange.tiers) if exchange.tiers else None,
+        instruments=Path(exchange.instruments) if exchange.instruments else None,
+        exchange=None if config.feed.kind == "synthetic" else exchange.id,
     )
 
 
-def _synthetic(config: Config) -> Feed:
-    from trader.feeds.synthetic import SyntheticFeed
+def synthetic_feed(config: Config) -> SyntheticFeed:
+    """The made-up market that the configuration asks for.
 
+    Raises:
+        UserError: symbols or times that cannot be.
+    """
+    from trader.feeds.synthetic import SyntheticFeed
+    from trader.feeds.synthetic_modes import SyntheticTerms
+
+    wanted = config.feed.synthetic
     return SyntheticFeed(
         symbols=config.feed.symbols,
         base_ms=milliseconds(config.feed.base_timeframe),
@@ -151,4 +168,24 @@ def _synthetic(config: Config) -> Feed:
         end_ms=config.feed.end,
         terms=_terms(config),
         warmup=warmup_candles(config),
+        market=SyntheticTerms(wanted.mode, wanted.schedule, wanted.edge, wanted.correlation, wanted.holes),
     )
+
+
+def planted_oracle(config: Config, frames: int | None = None) -> Outcome:
+    """What a trader who knows the state of the config's made-up market earns after the config's own costs.
+
+    Positions and returns of the first `frames` traded candles (default: `session.candles`, else to `feed.end`), one
+    unit of capital a market, without leverage, impact or compounding: see `trader.feeds.synthetic_oracle`.
+
+    Raises:
+        UserError: the feed is not synthetic, or nothing says how many candles.
+    """
+    from trader.feeds.synthetic_oracle import oracle
+
+    if config.feed.kind != "synthetic":
+        raise UserError("feed.kind: only a synthetic market has an oracle")
+    frames = frames or config.session.candles
+    if frames is None and config.feed.end is None:
+        raise UserError("session.candles: an endless market needs a number of candles")
+    return oracle(synthetic_feed(config), config.exchange.fees.taker + config.exchange.slippage, frames)
