@@ -85,6 +85,10 @@ class FakeExchange:
         """Let the clock run."""
         self._go.set()
 
+    def spoil(self, fault):
+        """Spoil the next answers about candles."""
+        self._active.answers += [fault] * fault.length
+
     def halt(self):
         """Stop the clock; the exchange still answers."""
         self._go.clear()

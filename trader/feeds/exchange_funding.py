@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -88,7 +89,7 @@ class ExchangeFunding:
         since = (first_ms + TOLERANCE_MS) // HOUR_MS * HOUR_MS
         while since <= last_ms:
             answer = await self._client.ask(
-                lambda start=since: rest.fetch_ohlcv(self._market, "1h", start, PAGE, {"price": "mark"})
+                partial(rest.fetch_ohlcv, self._market, "1h", since, PAGE, {"price": "mark"})
             )
             fresh = {row[0]: tuple(row[1:5]) for row in answer if _is_mark(row)}
             if not fresh:
@@ -117,7 +118,7 @@ async def fetch_stamps(client: ExchangeClient, market: str, first_ms: int, last_
     found: dict[int, float] = {}
     since = first_ms
     while since <= last_ms:
-        answer = await client.ask(lambda start=since: rest.fetch_funding_rate_history(market, start, PAGE))
+        answer = await client.ask(partial(rest.fetch_funding_rate_history, market, since, PAGE))
         fresh = {row["timestamp"]: float(row["fundingRate"]) for row in answer if _is_stamp(row)}
         later = [time for time in fresh if time >= since]
         if not later:
