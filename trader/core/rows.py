@@ -141,6 +141,8 @@ class Operator(IntEnum):
     MUTATION = 2
     IMMIGRANT = 3
     POLICY = 4
+    FROZEN = 5
+    RANDOM = 6
 
 
 class Cause(IntEnum):
@@ -149,6 +151,7 @@ class Cause(IntEnum):
     SELECTION = 1
     RUIN = 2
     BREAKER = 3
+    REPLACED = 4
 
 
 class Fate(IntEnum):

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from agents import controls
 from agents import layout as at
-from agents.archetypes import discovered
 from agents.kernel import close_all, unrealised
+from agents.plugins import known
 from agents.population import Population, founders
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
@@ -28,7 +29,7 @@ from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session.books import POOL_CASH, Books, Sink
-from trader.session.event_rows import write_candles, write_events
+from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
@@ -58,6 +59,7 @@ class Counts:
     agent_candles: int = 0
     orders: int = 0
     trades: int = 0
+    shadow_trades: int = 0
     last_ms: int = -1
     deepest: float = 0.0
 
@@ -82,15 +84,16 @@ class Engine:
         self.frame = 0
         self.peak = 0
         self.books = Books(
-            Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes
-        )
+            Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes,
+            max(to_amount(config.pool.capital) // config.population.size, 1),
+        )  # fmt: skip
         self.levels = levels_of(config, self.books.symbols, len(timeframes_ms))
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
         self.clock = LevelClock(tuple(Level(level.spec.name, level.spec.every) for level in self.levels))
         self._tiers = [tier_table(instrument) for instrument in instruments]
         self._features = FeatureEngine(len(instruments), base_ms, timeframes_ms)
-        everything = tuple(discovered().values())
+        everything = tuple(known(config.population.plugins).values())
         self._runners = [
             MarketRunner(m, vector, self._tiers[m], everything, funding=config.exchange.funding)
             for m, vector in enumerate(vectors)
@@ -162,10 +165,11 @@ class Engine:
                 count = int(closes[:, m, timeframe].sum()) * (stop - start)
                 self.books.funnel.add(m, archetype, DECIDED, count)
 
-    def _count(self, written: dict[int, int]) -> None:
-        """Count trades and orders; a refused entry was an order too."""
-        self.counts.trades += written.get(at.EVENT_EXIT, 0)
-        self.counts.orders += sum(written.get(kind, 0) for kind in (at.EVENT_ENTRY, at.EVENT_EXIT, at.EVENT_REJECT))
+    def _count(self, written: Written) -> None:
+        """Count closed trades of all agents, and orders: those of shadows are not sent."""
+        self.counts.trades += written.trades
+        self.counts.shadow_trades += written.shadow_trades
+        self.counts.orders += written.orders
 
     def _run_markets(self, block: Block, features: FeatureBlock) -> list[MarketResult]:
         population = self.books.population
@@ -184,13 +188,19 @@ class Engine:
     def _begin(self, time_ms: int) -> None:
         """Frame 0: the deposit, the founders, the first equal grants."""
         config = self.config
-        numbers = np.array([list(discovered()).index(name) for name in self.archetypes], np.int64)
-        timeframes = len(self.books.timeframes)
-        self.books.deposit(to_amount(config.pool.capital), time_ms)
-        self.books.birth(
-            founders(config.session.seed, config.population.size, len(self.instruments), timeframes, numbers, time_ms),
-            time_ms,
+        seed, numbers = config.session.seed, archetype_numbers(config)
+        cells = len(self.instruments), len(self.books.timeframes)
+        counts = controls.shares(
+            config.population.size, config.population.controls.frozen, config.population.controls.random
         )
+        self.books.deposit(to_amount(config.pool.capital), time_ms)
+        first = founders(seed, counts.evolving, *cells, numbers, time_ms)
+        everybody = first.join(controls.frozen_twins(first, counts.frozen)).join(
+            controls.random_agents(
+                seed, 0, counts.evolving + counts.frozen, counts.random, *cells, numbers, time_ms
+            )
+        )
+        self.books.birth(everybody, time_ms)
         endow(self.books, config.pool.compounding, config.pool.reserve, 0, time_ms)
         self.peak = self.books.equity_at_cost()
 
@@ -333,14 +343,20 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
     """Names of the archetypes in use.
 
     Raises:
-        UserError: the configuration names one that does not exist.
+        UserError: the configuration names one that does not exist, or a plugin that cannot be used.
     """
-    known = discovered()
-    wanted = config.population.archetypes or tuple(known)
+    there = known(config.population.plugins)
+    wanted = config.population.archetypes or tuple(there)
     for name in wanted:
-        if name not in known:
-            raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(known)}")
+        if name not in there:
+            raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(there)}")
     return tuple(wanted)
+
+
+def archetype_numbers(config: Config) -> NDArray[np.int64]:
+    """Numbers of the archetypes in use, as they stand in the rows."""
+    there = list(known(config.population.plugins))
+    return np.array([there.index(name) for name in archetypes_of(config)], np.int64)
 
 
 def levels_of(config: Config, symbols: tuple[str, ...], timeframes: int) -> tuple[SessionLevel, ...]:
@@ -358,5 +374,5 @@ def levels_of(config: Config, symbols: tuple[str, ...], timeframes: int) -> tupl
     if config.levels.pool.enabled:
         levels.append(GrantLevel(config))
     if config.levels.evolution.enabled:
-        levels.append(SelectionLevel(config, markets, timeframes))
+        levels.append(SelectionLevel(config, markets, timeframes, archetype_numbers(config)))
     return tuple(sorted(levels, key=lambda level: level.spec.every))
