@@ -27,7 +27,8 @@ FEWEST_CHILDREN = 8
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """Per agent [N]: sum of daily results and daily Sharpe ratio since the last generation; NaN with too few days."""
+    """Per agent [N]: sum of daily results since the last generation, NaN without a day; daily Sharpe ratio, NaN with
+    fewer than MINIMUM_DAYS."""
 
     profit: Floats
     sharpe: Floats
@@ -56,7 +57,7 @@ def since(days: Floats, agent: Integers, earlier_days: Floats, earlier_agent: In
     deviation = np.sqrt(np.maximum(squares / n - mean * mean, 0.0))
     moved = deviation > 1e-12
     sharpe = np.where(moved, mean / np.where(moved, deviation, 1.0), 0.0)
-    return Recent(np.where(enough, total, np.nan), np.where(enough, sharpe, np.nan))
+    return Recent(np.where(count > 0.0, total, np.nan), np.where(enough, sharpe, np.nan))
 
 
 def difference(values: Floats, group: NDArray[np.bool_], other: NDArray[np.bool_]) -> Difference:

@@ -236,8 +236,8 @@ class ControlsConfig(Section):
 
     @model_validator(mode="after")
     def _somebody_evolves(self) -> Self:
-        if self.frozen + self.random >= 1.0:
-            raise ValueError("frozen and random together must be less than 1: somebody has to evolve")
+        if self.frozen + self.random > 1.0:
+            raise ValueError("frozen and random together are at most 1; one agent at least evolves")
         return self
 
 

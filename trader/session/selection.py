@@ -117,7 +117,7 @@ class SelectionLevel:
             }
             if np.isfinite(found["profit"].mean):
                 benefit[name] = {
-                    measure: {"mean": value.mean, "standard_error": _known(value.standard_error)}
+                    measure: {"mean": _known(value.mean), "standard_error": _known(value.standard_error)}
                     for measure, value in found.items()
                 }
                 self._snapshot["benefit"][row] += (1.0, found["profit"].mean, found["profit"].mean ** 2)
