@@ -1,69 +1,74 @@
-"""Control agents: they live among those that evolve, under the same rules, and tell what selection was worth.
+"""Control agents: what the population would be worth without selection, measured on the same candles.
 
-Frozen ones keep a founder's genome and are never culled: what a population is worth without evolution. Random ones are
-culled by lot, as large a share as selection culls, and replaced by random genomes: the same turnover without choice.
-Which founders are controls is a hash of the agent's number, so that every habitat and archetype has its share.
+Two groups stand beside the agents that evolve. *Frozen* agents are twins of founders: the same genome, market and
+timeframe, kept for the whole session. *Random* agents are drawn anew each generation, as founders are. Neither breeds, is
+culled for its fitness, or gets capital: controls trade virtual accounts, so that they move no price and take no share
+of the pool. If the evolving agents are not better than both, selection has found nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import genome
-from agents.population import Roster
-from trader.core import rng
+from agents.population import Roster, strangers
 from trader.core.rng import Stream
 from trader.core.rows import Operator
 
-Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
-def appoint(seed: int, founders: Roster, frozen: float, random: float) -> Roster:
-    """The founders, the given shares of them marked as controls by their operator."""
-    size = len(founders)
-    order = np.argsort(rng.uniform(seed, Stream.CONTROL, 0, founders.agent, 0), kind="stable")
-    first = round(size * frozen)
-    second = first + round(size * random)
-    operator = founders.operator.copy()
-    operator[order[:first]] = int(Operator.FROZEN)
-    operator[order[first:second]] = int(Operator.RANDOM)
-    return replace(founders, operator=operator)
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many agents of a population evolve, are frozen and are drawn anew."""
+
+    evolving: int
+    frozen: int
+    random: int
+
+
+def shares(size: int, frozen: float, random: float) -> Shares:
+    """Counts of a population of `size`; a share above 0 has at least one agent, if one is left that evolves."""
+    counts = [min(max(round(size * share), int(share > 0.0)), size) for share in (frozen, random)]
+    while sum(counts) >= size and max(counts) > 0:
+        counts[int(np.argmax(counts))] -= 1
+    return Shares(size - sum(counts), *counts)
 
 
 def is_frozen(roster: Roster) -> Mask:
-    """Which rows never change."""
+    """Which agents are twins of founders."""
     return np.asarray(roster.operator == int(Operator.FROZEN))
 
 
 def is_random(roster: Roster) -> Mask:
-    """Which rows are replaced by lot."""
+    """Which agents are replaced each generation."""
     return np.asarray(roster.operator == int(Operator.RANDOM))
 
 
-def draw_lots(seed: int, generation: int, roster: Roster, share: float) -> Mask:
-    """The living random controls that make room in this generation: the given share, by lot."""
-    candidates = np.flatnonzero(is_random(roster) & roster.living)
-    lots = rng.uniform(seed, Stream.CONTROL, generation, roster.agent[candidates], 1)
-    chosen = np.zeros(len(roster), np.bool_)
-    chosen[candidates[np.argsort(lots, kind="stable")[: int(len(candidates) * share)]]] = True
-    return chosen
+def is_control(roster: Roster) -> Mask:
+    """Which agents are controls of either kind."""
+    return is_frozen(roster) | is_random(roster)
 
 
-def replacements(seed: int, generation: int, gone: Roster, next_agent: int, born_ms: int) -> Roster:
-    """Random genomes in the habitats and archetypes of those that are gone, as newborn rows."""
-    count = len(gone)
-    agent = np.arange(next_agent, next_agent + count, dtype=np.int64)
-    units = rng.uniform(seed, Stream.CONTROL, generation, agent[:, None], 2 + np.arange(len(genome.GENES))[None, :])
-    genomes = genome.settle(genome.from_unit(units))
-    for name in ("symbol", "timeframe"):
-        genomes[:, genome.INDEX[name]] = gone.genomes[:, genome.INDEX[name]]
-    nobody = np.full(count, -1, np.int64)
-    return Roster(
-        agent, gone.market, gone.timeframe, gone.archetype, np.full(count, generation, np.int64),
-        np.full(count, born_ms, np.int64), nobody, nobody.copy(), np.full(count, int(Operator.RANDOM), np.int64),
-        np.ones(count, np.bool_), genomes,
-    )  # fmt: skip
+def frozen_twins(founders: Roster, count: int) -> Roster:
+    """`count` twins of founders (numbered after them), taken at equal distances so that all cells have their share."""
+    first = int(founders.agent.max()) + 1
+    twins = founders.take(np.arange(count) * len(founders) // max(count, 1))
+    return replace(
+        twins,
+        agent=np.arange(first, first + count, dtype=np.int64),
+        parent_a=twins.agent,
+        operator=np.full(count, int(Operator.FROZEN), np.int64),
+    )
+
+
+def random_agents(
+    seed: int, generation: int, first_agent: int, count: int, markets: int, timeframes: int,
+    archetypes: NDArray[np.int64], born_ms: int,
+) -> Roster:  # fmt: skip
+    """`count` agents drawn as founders are, for one generation."""
+    agent = np.arange(first_agent, first_agent + count, dtype=np.int64)
+    drawn = strangers(seed, Stream.CONTROL, generation, agent, markets, timeframes, archetypes, born_ms)
+    return replace(drawn, operator=np.full(count, int(Operator.RANDOM), np.int64))

@@ -1,7 +1,6 @@
 """Natural selection: who is culled, who breeds, and what the children inherit.
 
-Parents are chosen by tournament on shrunken fitness (Goldberg and Deb, 1991); the second parent comes from the same
-archetype. Genes cross over in groups, so that what belongs together stays together. Mutation is self-adaptive
+Parents are chosen by tournament within a niche, the archetype, on shrunken fitness (Goldberg and Deb, 1991). Genes cross over in groups, so that what belongs together stays together. Mutation is self-adaptive
 (Schwefel; Beyer and Schwefel, "Evolution strategies", 2002): each agent's mutation sizes are genes, are mutated first,
 log-normally, and then used; positions fold back at the bounds. All of it works on whole arrays, and every draw is a
 hash of (seed, generation, child), so a child does not depend on how many others are born.
@@ -9,6 +8,7 @@ hash of (seed, generation, child), so a child does not depend on how many others
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Final
 
 import numpy as np
@@ -81,23 +81,32 @@ def mutate(seed: int, generation: int, children: Integers, units: Floats) -> Flo
 
 def breed(
     seed: int, generation: int, roster: Roster, fitness: Floats, count: int, next_agent: int, born_ms: int,
-    tournament_size: int, markets: int, timeframes: int,
+    tournament_size: int, markets: int, timeframes: int, immigrants: float = 0.0,
+    archetypes: Integers | None = None,
 ) -> Roster:  # fmt: skip
-    """`count` children of the rows with finite fitness, as newborn rows. Habitat and archetype come from parent a."""
+    """`count` children of the rows with finite fitness, as newborn rows.
+
+    A child's niche (archetype) is that of a parent drawn at random, so that niches keep their share of the survivors and
+    gain only by surviving; within it two tournaments choose the parents. Habitat comes from parent a. A share of
+    `immigrants` among the children has no parents: their genes are drawn as founders' are, from `archetypes`.
+    """
     children = np.arange(next_agent, next_agent + count, dtype=np.int64)
     able = np.flatnonzero(np.isfinite(fitness))
     by_kind = able[np.argsort(roster.archetype[able], kind="stable")]
     kinds = roster.archetype[by_kind]
-    zeros = np.zeros(count, np.int64)
-    first = tournament(seed, generation, children, fitness, by_kind, zeros, zeros + len(by_kind), tournament_size, 0)
-    starts = np.searchsorted(kinds, roster.archetype[first])
-    counts = np.searchsorted(kinds, roster.archetype[first], side="right") - starts
-    second = tournament(seed, generation, children, fitness, by_kind, starts, counts, tournament_size, 1)
+    drawn = rng.integers(seed, Stream.SELECTION, generation, children, 2 * tournament_size, len(by_kind))
+    starts = np.searchsorted(kinds, kinds[drawn])
+    counts = np.searchsorted(kinds, kinds[drawn], side="right") - starts
+    first, second = (
+        tournament(seed, generation, children, fitness, by_kind, starts, counts, tournament_size, place)
+        for place in (0, 1)
+    )
     crossed = rng.uniform(seed, Stream.CROSSOVER, generation, children, len(genome.GROUPS)) < CROSSOVER_SHARE
-    units = genome.to_unit(roster.genomes)
-    mixed = crossover(seed, generation, children, units[first], units[second])
-    child_units = mutate(seed, generation, children, np.where(crossed[:, None], mixed, units[first]))
-    genomes = genome.settle(genome.from_unit(child_units))
+    mixed = crossover(
+        seed, generation, children, genome.to_unit(roster.genomes[first]), genome.to_unit(roster.genomes[second])
+    )
+    units = np.where(crossed[:, None], mixed, genome.to_unit(roster.genomes[first]))
+    genomes = genome.settle(genome.from_unit(mutate(seed, generation, children, units)))
     migrates = rng.uniform(seed, Stream.HABITAT, generation, children, 0) < MIGRATION_SHARE
     market = np.where(
         migrates, rng.integers(seed, Stream.HABITAT, generation, children, 1, markets), roster.market[first]
@@ -107,9 +116,48 @@ def breed(
     )
     genomes[:, genome.INDEX["symbol"]] = market
     genomes[:, genome.INDEX["timeframe"]] = timeframe
-    return Roster(
+    born = Roster(
         children, market, timeframe, roster.archetype[first], np.full(count, generation, np.int64),
         np.full(count, born_ms, np.int64), roster.agent[first], np.where(crossed, roster.agent[second], -1),
         np.where(crossed, int(Operator.CROSSOVER), int(Operator.MUTATION)).astype(np.int64),
         np.ones(count, np.bool_), genomes,
     )  # fmt: skip
+    kinds_in_use = np.unique(roster.archetype) if archetypes is None else archetypes
+    return _with_immigrants(seed, generation, born, immigrants, markets, timeframes, kinds_in_use)
+
+
+def _with_immigrants(
+    seed: int, generation: int, born: Roster, share: float, markets: int, timeframes: int, archetypes: Integers
+) -> Roster:
+    """Children, of whom about a share is replaced by agents that nobody bred; each child's draw is its own."""
+    arriving = rng.uniform(seed, Stream.IMMIGRANT, generation, born.agent, 0) < share
+    if not arriving.any():
+        return born
+    agent = born.agent[arriving]
+    units = rng.uniform(seed, Stream.IMMIGRANT, generation, agent[:, None], 4 + np.arange(len(genome.GENES))[None, :])
+    habitat = (markets, timeframes, len(archetypes))
+    market, timeframe, kind = (
+        rng.integers(seed, Stream.IMMIGRANT, generation, agent, 1 + number, below)
+        for number, below in enumerate(habitat)
+    )
+    genomes = genome.settle(genome.from_unit(units))
+    genomes[:, genome.INDEX["symbol"]] = market
+    genomes[:, genome.INDEX["timeframe"]] = timeframe
+    columns = {column.name: getattr(born, column.name).copy() for column in fields(born)}
+    drawn = (market, timeframe, archetypes[kind], -1, -1, int(Operator.IMMIGRANT), genomes)
+    names = ("market", "timeframe", "archetype", "parent_a", "parent_b", "operator", "genomes")
+    for name, values in zip(names, drawn, strict=True):
+        columns[name][arriving] = values
+    return Roster(**columns)
+
+
+def elite(fitness: Floats, share: float) -> NDArray[np.bool_]:
+    """The best `share` of the agents with a finite fitness (mask); ties go to the earlier row.
+
+    An elite is not culled; it is judged again by everything it has done since, like everybody else.
+    """
+    candidates = np.flatnonzero(np.isfinite(fitness))
+    order = candidates[np.lexsort((candidates, -fitness[candidates]))]
+    chosen = np.zeros(len(fitness), np.bool_)
+    chosen[order[: int(len(candidates) * share)]] = True
+    return chosen

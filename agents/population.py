@@ -65,24 +65,35 @@ class Roster:
 def founders(
     seed: int, size: int, markets: int, timeframes: int, archetypes: NDArray[np.int64], born_ms: int
 ) -> Roster:
-    """The first generation: genomes uniform over every range, habitats and archetypes dealt out evenly.
-
-    Cells (market, timeframe, archetype) are filled in turn, in an order shuffled by the seed, so that every cell has
-    its share of the population; `archetypes` are the numbers of those in use.
-    """
+    """The first generation: genomes uniform over every range, habitats and archetypes dealt out evenly."""
     agent = np.arange(size, dtype=np.int64)
-    units = rng.uniform(seed, Stream.FOUNDER, 0, agent[:, None], np.arange(len(genome.GENES))[None, :])
+    return strangers(seed, Stream.FOUNDER, 0, agent, markets, timeframes, archetypes, born_ms)
+
+
+def strangers(
+    seed: int, stream: Stream, generation: int, agent: Integers, markets: int, timeframes: int,
+    archetypes: NDArray[np.int64], born_ms: int,
+) -> Roster:  # fmt: skip
+    """Agents without parents, numbered `agent` [N, ascending], with uniform genomes.
+
+    Cells (market, timeframe, archetype) are filled in turn, in an order shuffled by seed and generation, so that every
+    cell has its share; `archetypes` are the numbers of those in use.
+    """
+    size = len(agent)
+    units = rng.uniform(seed, stream, generation, agent[:, None], np.arange(len(genome.GENES))[None, :])
     genomes = genome.settle(genome.from_unit(units))
     cells = markets * timeframes * len(archetypes)
-    cell = np.argsort(rng.uniform(seed, Stream.HABITAT, 0, np.arange(cells), 0), kind="stable")[agent % cells]
+    cell = np.argsort(rng.uniform(seed, Stream.HABITAT, generation, np.arange(cells), 0), kind="stable")
+    cell = cell[np.arange(size) % cells]
     market, rest = np.divmod(cell, timeframes * len(archetypes))
     timeframe, kind = np.divmod(rest, len(archetypes))
     no_parent = np.full(size, -1, np.int64)
     genomes[:, genome.INDEX["symbol"]] = market
     genomes[:, genome.INDEX["timeframe"]] = timeframe
     return Roster(
-        agent, market, timeframe, archetypes[kind], np.zeros(size, np.int64), np.full(size, born_ms, np.int64),
-        no_parent, no_parent.copy(), np.full(size, int(Operator.FOUNDER), np.int64), np.ones(size, np.bool_), genomes,
+        agent, market, timeframe, archetypes[kind], np.full(size, generation, np.int64),
+        np.full(size, born_ms, np.int64), no_parent, no_parent.copy(), np.full(size, int(Operator.FOUNDER), np.int64),
+        np.ones(size, np.bool_), genomes,
     )  # fmt: skip
 
 
@@ -208,6 +219,45 @@ class Population:
             market.triggers[at.PEAK, moved] += flow.astype(np.float32)
             market.days[at.DAY_MARK, moved] += flow
             self.refresh(m, moved)
+
+    def fund(self, chosen: NDArray[np.bool_]) -> None:
+        """Let flat shadows (mask over the roster) trade the pool's capital: their virtual account ends, at nothing."""
+        self._reopen(chosen, funded=1, account=0)
+
+    def shadow(self, chosen: NDArray[np.bool_], account: int) -> None:
+        """Let flat agents without capital (mask over the roster) trade a virtual account of this size (1e-8)."""
+        self._reopen(chosen, funded=0, account=account)
+
+    def _reopen(self, chosen: NDArray[np.bool_], *, funded: int, account: int) -> None:
+        """Start flat agents anew on an account; that is no result of their trading."""
+        for m, rows in enumerate(self.slices()):
+            changed = np.flatnonzero(chosen[rows])
+            if len(changed) == 0:
+                continue
+            market = self.markets[m]
+            state = market.state
+            busy = state[changed, at.SIDE] | state[changed, at.MARGIN] | state[changed, at.HELD]
+            assert not busy.any(), "only a flat agent changes accounts"
+            before = np.where(state[changed, at.FUNDED] == 1, state[changed, at.CASH], 0)
+            assert not before.any(), "capital of the pool is recalled, not forgotten"
+            state[changed, at.FUNDED] = funded
+            state[changed, at.CASH] = account
+            market.triggers[at.PEAK, changed] = np.float32(account * 1e-8)
+            market.days[at.DAY_MARK, changed] = account * 1e-8
+            self.refresh(m, changed)
+
+    def top_up(self, chosen: NDArray[np.bool_], account: int) -> None:
+        """Bring the virtual accounts of flat shadows (mask over the roster) back to this size (1e-8)."""
+        for m, rows in enumerate(self.slices()):
+            changed = np.flatnonzero(chosen[rows] & (self.markets[m].state[:, at.CASH] != account))
+            if len(changed) == 0:
+                continue
+            market = self.markets[m]
+            flow = (account - market.state[changed, at.CASH]) * 1e-8
+            market.state[changed, at.CASH] = account
+            market.triggers[at.PEAK, changed] += flow.astype(np.float32)
+            market.days[at.DAY_MARK, changed] += flow
+            self.refresh(m, changed)
 
     def retire(self, culled: NDArray[np.bool_], kind: int, now_ms: int) -> None:
         """Stop agents (mask over the roster): drop queued entries, queue the closing of open positions, no new ones."""

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
@@ -24,6 +25,7 @@ from trader.core.config_values import (
     Count,
     Flag,
     Fraction,
+    Plugin,
     RunName,
     Seed,
     Symbol,
@@ -32,13 +34,12 @@ from trader.core.config_values import (
     TimeMs,
     WebAddress,
     later,
+    split_plugin,
 )
 from trader.core.timeframes import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from pydantic.config import JsonDict
 
 USUAL_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
@@ -254,10 +255,8 @@ class ExchangeConfig(Section):
 class ControlsConfig(Section):
     """Agents that do not evolve and stand beside those that do."""
 
-    frozen: Fraction = Field(0.0, description="share of the founders whose genomes never change and are never culled")
-    random: Fraction = Field(
-        0.0, description="share that is culled by lot, as many as selection culls, and replaced by random genomes"
-    )
+    frozen: Fraction = Field(0.0, description="share of the population that are twins of founders and never change")
+    random: Fraction = Field(0.0, description="share that is replaced by random agents each generation")
 
     @model_validator(mode="after")
     def _at_most_all(self) -> Self:
@@ -273,12 +272,13 @@ class PopulationConfig(Section):
     archetypes: Annotated[tuple[Text, ...], Field(min_length=1), AfterValidator(in_order)] | None = Field(
         None, description="trading ideas to use; default: all there are"
     )
-    plugins: Annotated[tuple[Text, ...], later((), "0.2")] = Field(
-        (), description="Python files with archetypes of your own"
+    plugins: tuple[Plugin, ...] = Field(
+        (),
+        description="Python files with archetypes of your own (docs/archetypes.md); the hash of each is kept with the run",
     )
     grid: Annotated[Count, later(1, "0.7")] = Field(1, description="cells per behaviour axis of the archive")
-    elites: Annotated[Fraction, later(0.0, "0.7")] = Field(
-        0.0, description="share of the population kept as re-evaluated elites"
+    elites: Fraction = Field(
+        0.0, description="best share of the judged agents that is not culled; it is judged again each generation"
     )
     islands: Annotated[Count, later(1, "0.7")] = Field(1, description="sub-populations that exchange agents in a ring")
     controls: ControlsConfig = Field(ControlsConfig(), description="{ frozen, random }: shares of control agents")
@@ -322,6 +322,7 @@ class EvolutionConfig(Section):
     policy_births: Fraction = Field(
         0.3, description="share of births decided by policies and their random control, when one of them is on"
     )
+    immigrants: Fraction = Field(0.05, description="share of the children that have no parents")
 
 
 class PoolLevelConfig(Section):
@@ -487,5 +488,7 @@ def as_dict(section: BaseModel, *, hashed_only: bool = False) -> dict[str, Any]:
         value = getattr(section, name)
         if name == "url" and value is not None:
             value = mask_password(value)
+        if name == "plugins" and hashed_only:
+            value = sorted(f"{Path(path).stem}#{digest}" for path, digest in map(split_plugin, value))
         result[name] = as_dict(value, hashed_only=hashed_only) if isinstance(value, BaseModel) else value
     return result

@@ -7,10 +7,12 @@ whose text is the rule; `trader.core.config` puts file and key before it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
@@ -109,6 +111,35 @@ def as_web_address(value: object) -> object:
     return value
 
 
+PLUGIN_MARK: Final = "#sha256="
+
+
+def as_plugin(value: object) -> object:
+    """Path of a Python file, made absolute, with the hash of what is in it: `/path/idea.py#sha256=…`.
+
+    A value that carries a hash already is left alone: it tells what a run used, wherever the file is now.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not isinstance(value, str) or PLUGIN_MARK in value:
+        return value
+    path = Path(value)
+    if path.suffix != ".py":
+        raise ValueError(f"{value!r} is no Python file: its name must end in .py")
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"{value}: {error.strerror or error}") from None
+    return f"{path.resolve()}{PLUGIN_MARK}{digest}"
+
+
+def split_plugin(value: str) -> tuple[str, str]:
+    """Path and hash (empty if there is none) of a plugin's text."""
+    path, _, digest = value.partition(PLUGIN_MARK)
+    return path, digest
+
+
 Count = Annotated[int, Strict(), Field(ge=1, le=LARGEST_COUNT)]
 Amount = Annotated[int, Strict(), Field(ge=0, le=LARGEST_COUNT)]
 Seed = Annotated[int, Strict(), Field(ge=0, le=INT64_MAX)]
@@ -118,6 +149,7 @@ Text = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
 TimeMs = Annotated[int, Strict(), Field(ge=0, le=LARGEST_TIME_MS), BeforeValidator(as_time_ms)]
 Symbol = Annotated[str, Strict(), BeforeValidator(as_symbol)]
 Timeframe = Annotated[str, Strict(), BeforeValidator(as_timeframe)]
+Plugin = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterValidator(as_plugin)]
 RunName = Annotated[str, Strict(), BeforeValidator(as_run_name)]
 WebAddress = Annotated[str, Strict(), BeforeValidator(as_web_address)]
 

@@ -151,6 +151,7 @@ class Cause(IntEnum):
     SELECTION = 1
     RUIN = 2
     BREAKER = 3
+    REPLACED = 4
 
 
 class Fate(IntEnum):

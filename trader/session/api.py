@@ -318,8 +318,9 @@ def _identity(row: RunRow) -> str:
 
 
 def _header(config: Config, feed: Feed) -> RunHeader:
-    from agents.archetypes import discovered
+    from agents.plugins import known
 
+    archetypes = dict(enumerate(known(config.population.plugins)))
     started = wall.utc_text()
     return RunHeader(
         name=config.session.name or config.feed.kind,
@@ -336,10 +337,10 @@ def _header(config: Config, feed: Feed) -> RunHeader:
         equity_start=to_amount(config.pool.capital),
         instruments=feed.instruments,
         names={
-            "archetype": dict(enumerate(discovered())),
+            "archetype": archetypes,
             "stage": dict(STAGES),
             "rule": dict(RULES),
-            "niche": dict(enumerate(discovered())),
+            "niche": archetypes,
             **birth_names(config),
         },
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from agents import genome
 from agents import layout as at
+from agents.controls import is_control, is_frozen
 from portfolio.ledger import ImbalanceError, Ledger
 from portfolio.pool import Plan
 from trader.core import rows
@@ -51,15 +52,27 @@ class Sink(Protocol):
 
 
 class Books:
-    """Population, ledger and row counters of one session."""
+    """Population, ledger and row counters of one session.
+
+    Args:
+        population, sink: who trades, and where rows go.
+        symbols, timeframes: names of the session's markets and timeframes.
+        account: virtual capital of an agent without a grant, 1e-8.
+    """
 
     def __init__(
-        self, population: Population, sink: Sink, symbols: tuple[str, ...], timeframes: tuple[str, ...]
+        self,
+        population: Population,
+        sink: Sink,
+        symbols: tuple[str, ...],
+        timeframes: tuple[str, ...],
+        account: int = 10**12,
     ) -> None:
         self.population = population
         self.ledger = Ledger()
         self.symbols = symbols
         self.timeframes = timeframes
+        self.account = account
         self.deposited = 0
         self.generation = 0
         self.departing: dict[int, tuple[float, int]] = {}
@@ -113,19 +126,44 @@ class Books:
         )
 
     def capital(self) -> NDArray[np.int64]:
-        """Cash and margin of every agent, in roster order."""
-        return self.population.column(at.CASH) + self.population.column(at.MARGIN)
+        """Cash and margin of the pool's that every agent has, in roster order; a virtual account is none of it."""
+        return (self.population.column(at.CASH) + self.population.column(at.MARGIN)) * self._funded()
 
     def free(self) -> NDArray[np.int64]:
-        """Cash that is not held for an order, in roster order."""
-        return self.population.column(at.CASH) - self.population.column(at.HELD)
+        """The pool's cash that is not held for an order, in roster order."""
+        return (self.population.column(at.CASH) - self.population.column(at.HELD)) * self._funded()
+
+    def fundable(self) -> NDArray[np.bool_]:
+        """Who takes part in the division of the pool: the living, without control agents (mask over the roster)."""
+        roster = self.population.roster
+        return roster.living & ~is_control(roster)
+
+    def receptive(self) -> NDArray[np.bool_]:
+        """Who can be given capital now: a shadow only while it is flat, so that no trade changes hands half-way."""
+        return self.fundable() & ((self._funded() == 1) | self._flat())
+
+    def _funded(self) -> NDArray[np.int64]:
+        return self.population.column(at.FUNDED)
+
+    def _flat(self) -> NDArray[np.bool_]:
+        """Agents without position and without order (mask over the roster)."""
+        population = self.population
+        return (population.column(at.SIDE) == 0) & (population.column(at.PENDING) == at.NOTHING_PENDING)
+
+    def _lend_accounts(self) -> None:
+        """Who has nothing of the pool's trades a virtual account; those of flat shadows are brought back to its size."""
+        population = self.population
+        flat = self._flat() & population.roster.living
+        funded = self._funded() == 1
+        population.top_up(flat & ~funded, self.account)
+        population.shadow(flat & funded & (self.capital() == 0), self.account)
 
     def allocate(
         self, plan: Plan, targets: NDArray[np.int64], epoch: int, time_ms: int, rule: int
     ) -> NDArray[np.int64]:
         """Carry out grants and recalls, with a row for each; returns the amounts."""
-        amounts = plan.amounts
         before = self.capital()
+        amounts = np.where((plan.amounts > 0) & ~self.receptive(), 0, plan.amounts)
         moved = np.flatnonzero(amounts)
         total = max(self.equity_at_cost(), 1)
         weights = np.array([int(target) * 1_000_000_000 // total for target in targets[moved]], np.int64)
@@ -143,7 +181,9 @@ class Books:
         self.ledger.post(AGENTS_CASH, POOL_CASH, recalled)
         self.ledger.post(POOL_CASH, AGENTS_CASH, granted)
         assert self.ledger.balance(POOL_CASH) >= 0, "the pool granted what it did not have"
+        self.population.fund((amounts > 0) & (self._funded() == 0))
         self.population.pay(amounts)
+        self._lend_accounts()
         return amounts
 
     def equity_at_cost(self) -> int:
@@ -186,6 +226,7 @@ class Books:
     def birth(self, newborn: Roster, time_ms: int) -> None:
         """Let agents be born, with a row for each."""
         numbers = self.sequence("birth", len(newborn))
+        frozen = is_frozen(newborn)
         lines = []
         for i, number in enumerate(numbers.tolist()):
             symbol = self.symbols[int(newborn.market[i])]
@@ -194,7 +235,7 @@ class Books:
             lines.append((
                 number, time_ms, int(newborn.agent[i]), int(newborn.parent_a[i]), int(newborn.parent_b[i]),
                 int(newborn.operator[i]), int(newborn.archetype[i]), int(newborn.market[i]),
-                self.population.timeframes_ms[timeframe], int(newborn.generation[i]), 0,
+                self.population.timeframes_ms[timeframe], int(newborn.generation[i]), int(frozen[i]),
                 json.dumps(genes, sort_keys=True, separators=(",", ":"), allow_nan=False),
             ))  # fmt: skip
         self._sink.write_text("birth", lines)
@@ -211,12 +252,11 @@ class Books:
     def reap(self, epoch: int, time_ms: int, rule: int) -> None:
         """Recall the money of culled agents that are flat by now, write their deaths, and remove them."""
         population = self.population
-        flat = (population.column(at.SIDE) == 0) & (population.column(at.PENDING) == at.NOTHING_PENDING)
-        gone = ~population.roster.living & flat
+        gone = ~population.roster.living & self._flat()
         if not gone.any():
             return
-        cash = population.column(at.CASH)
-        amounts = np.where(gone, -cash, 0)
+        amounts = np.where(gone, -self.capital(), 0)
+        population.top_up(gone & (self._funded() == 0), 0)
         self.allocate(Plan(amounts, np.zeros(len(amounts), np.int64)), np.zeros_like(amounts), epoch, time_ms, rule)
         agents = population.roster.agent[gone]
         ends = [self.departing.pop(agent) for agent in agents.tolist()]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from agents import controls
 from agents import layout as at
-from agents.archetypes import discovered
-from agents.controls import appoint
 from agents.kernel import close_all, unrealised
+from agents.plugins import known
 from agents.population import Population, founders
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
@@ -29,7 +29,7 @@ from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session.books import POOL_CASH, Books, Sink
-from trader.session.event_rows import write_candles, write_events
+from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
@@ -61,6 +61,7 @@ class Counts:
     agent_candles: int = 0
     orders: int = 0
     trades: int = 0
+    shadow_trades: int = 0
     last_ms: int = -1
     deepest: float = 0.0
 
@@ -85,8 +86,9 @@ class Engine:
         self.frame = 0
         self.peak = 0
         self.books = Books(
-            Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes
-        )
+            Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes,
+            max(to_amount(config.pool.capital) // config.population.size, 1),
+        )  # fmt: skip
         self._midwife = midwife_of(config, self.archetypes)
         self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
@@ -94,7 +96,7 @@ class Engine:
         self.clock = LevelClock(tuple(Level(level.spec.name, level.spec.every) for level in self.levels))
         self._tiers = [tier_table(instrument) for instrument in instruments]
         self._features = FeatureEngine(len(instruments), base_ms, timeframes_ms)
-        everything = tuple(discovered().values())
+        everything = tuple(known(config.population.plugins).values())
         self._runners = [
             MarketRunner(m, vector, self._tiers[m], everything, funding=config.exchange.funding)
             for m, vector in enumerate(vectors)
@@ -158,8 +160,8 @@ class Engine:
         if self._memory is not None and not warming:
             self._memory.read(block, features, reading)
         if self._midwife is not None and not warming:
-            known = plain(features) if reading is None else reading
-            self._midwife.see(features.features[-1], features.regime[-1], known.embedding[-1])
+            seen = plain(features) if reading is None else reading
+            self._midwife.see(features.features[-1], features.regime[-1], seen.embedding[-1])
 
     def _count_decisions(self, block: Block, features: FeatureBlock) -> None:
         """Closes of a timeframe, for the agents that decide on it, by archetype."""
@@ -169,10 +171,11 @@ class Engine:
                 count = int(closes[:, m, timeframe].sum()) * (stop - start)
                 self.books.funnel.add(m, archetype, DECIDED, count)
 
-    def _count(self, written: dict[int, int]) -> None:
-        """Count trades and orders; a refused entry was an order too."""
-        self.counts.trades += written.get(at.EVENT_EXIT, 0)
-        self.counts.orders += sum(written.get(kind, 0) for kind in (at.EVENT_ENTRY, at.EVENT_EXIT, at.EVENT_REJECT))
+    def _count(self, written: Written) -> None:
+        """Count closed trades of all agents, and orders: those of shadows are not sent."""
+        self.counts.trades += written.trades
+        self.counts.shadow_trades += written.shadow_trades
+        self.counts.orders += written.orders
 
     def _run_markets(self, block: Block, features: FeatureBlock) -> list[MarketResult]:
         population = self.books.population
@@ -191,12 +194,17 @@ class Engine:
     def _begin(self, time_ms: int) -> None:
         """Frame 0: the deposit, the founders, the first equal grants."""
         config = self.config
-        numbers = np.array([list(discovered()).index(name) for name in self.archetypes], np.int64)
-        timeframes = len(self.books.timeframes)
+        seed, numbers = config.session.seed, archetype_numbers(config)
+        cells = len(self.instruments), len(self.books.timeframes)
+        counts = controls.shares(
+            config.population.size, config.population.controls.frozen, config.population.controls.random
+        )
         self.books.deposit(to_amount(config.pool.capital), time_ms)
-        seed, controls = config.session.seed, config.population.controls
-        first = founders(seed, config.population.size, len(self.instruments), timeframes, numbers, time_ms)
-        self.books.birth(appoint(seed, first, controls.frozen, controls.random), time_ms)
+        first = founders(seed, counts.evolving, *cells, numbers, time_ms)
+        everybody = first.join(controls.frozen_twins(first, counts.frozen)).join(
+            controls.random_agents(seed, 0, counts.evolving + counts.frozen, counts.random, *cells, numbers, time_ms)
+        )
+        self.books.birth(everybody, time_ms)
         endow(self.books, config.pool.compounding, config.pool.reserve, 0, time_ms)
         self.peak = self.books.equity_at_cost()
 
@@ -343,13 +351,13 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
     """Names of the archetypes in use.
 
     Raises:
-        UserError: the configuration names one that does not exist.
+        UserError: the configuration names one that does not exist, or a plugin that cannot be used.
     """
-    known = discovered()
-    wanted = config.population.archetypes or tuple(known)
+    there = known(config.population.plugins)
+    wanted = config.population.archetypes or tuple(there)
     for name in wanted:
-        if name not in known:
-            raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(known)}")
+        if name not in there:
+            raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(there)}")
     return tuple(wanted)
 
 
@@ -360,8 +368,15 @@ def midwife_of(config: Config, archetypes: tuple[str, ...]) -> Midwife | None:
         return None
     from trader.session.births.midwife import Midwife  # torch is imported only where it is needed
 
-    numbers = sorted((list(discovered()).index(name), name) for name in archetypes)
+    there = list(known(config.population.plugins))
+    numbers = sorted((there.index(name), name) for name in archetypes)
     return Midwife(config, tuple(number for number, _ in numbers), tuple(name for _, name in numbers))
+
+
+def archetype_numbers(config: Config) -> NDArray[np.int64]:
+    """Numbers of the archetypes in use, as they stand in the rows."""
+    there = list(known(config.population.plugins))
+    return np.array([there.index(name) for name in archetypes_of(config)], np.int64)
 
 
 def levels_of(
@@ -381,7 +396,7 @@ def levels_of(
     if config.levels.pool.enabled:
         levels.append(GrantLevel(config))
     if config.levels.evolution.enabled:
-        levels.append(SelectionLevel(config, markets, timeframes, midwife))
+        levels.append(SelectionLevel(config, markets, timeframes, archetype_numbers(config), midwife))
     if midwife is not None:
         from trader.session.births.level import PolicyLevel
 

@@ -6,6 +6,7 @@ candles number their rows alike, and the order of rows in the population's array
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,28 +29,43 @@ _TABLES: Final = {
     at.EVENT_REJECT: "reject",
     at.EVENT_FUNDING: "funding",
 }
+_ORDERS: Final = (at.EVENT_ENTRY, at.EVENT_EXIT, at.EVENT_REJECT)
 _PREFIX: Final = 3
 """Columns seq, time_ms, market come before the event's own."""
 
 
-def write_events(books: Books, block: Block, results: list[MarketResult]) -> dict[int, int]:
-    """Write every event of a block; returns how many there were of each kind."""
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Closed trades of all agents, how many of them were shadows', and orders sent or refused (a shadow sends none)."""
+
+    trades: int = 0
+    shadow_trades: int = 0
+    orders: int = 0
+
+
+def write_events(books: Books, block: Block, results: list[MarketResult]) -> Written:
+    """Write every event of a block; returns what they were."""
     counts = [len(result.events) for result in results]
     if sum(counts) == 0:
-        return {}
+        return Written()
     events = np.concatenate([result.events for result in results])
     market = np.repeat(np.arange(len(results)), counts)
     order = np.lexsort((events[:, at.EVENT_BODY], events[:, at.EVENT_PHASE], market, events[:, at.EVENT_CANDLE]))
     events, market = events[order], market[order]
     books.funnel.add_events(events, market, books.population)
     sequence = books.sequence("entry", len(events))
-    written = {}
+    trades = shadow_trades = orders = 0
     for kind, table in _TABLES.items():
         chosen = np.flatnonzero(events[:, at.EVENT_KIND] == kind)
         if len(chosen):
-            written[kind] = len(chosen)
+            column = at.EVENT_BODY + rows.TABLES[table].position("funded") - _PREFIX
+            funded = int(events[chosen, column].sum())
+            if kind in _ORDERS:
+                orders += funded
+            if kind == at.EVENT_EXIT:
+                trades, shadow_trades = len(chosen), len(chosen) - funded
             books.emit_numbered(table, _rows(table, events[chosen], market[chosen], sequence[chosen], block))
-    return written
+    return Written(trades, shadow_trades, orders)
 
 
 def _rows(

@@ -29,9 +29,12 @@ BAND: Final = 500_000
 
 def targets(books: Books, *, compounding: bool, reserve: float) -> NDArray[np.int64]:
     """Each living agent's share, in roster order."""
-    roster = books.population.roster
     return equal.targets(
-        books.equity_at_cost(), books.deposited, roster.living, compounding=compounding, reserve=to_fraction(reserve)
+        books.equity_at_cost(),
+        books.deposited,
+        books.fundable(),
+        compounding=compounding,
+        reserve=to_fraction(reserve),
     )
 
 
@@ -39,7 +42,7 @@ def endow(books: Books, compounding: bool, reserve: float, epoch: int, time_ms: 
     """Give agents that have nothing and never traded their share, as far as the pool's cash goes."""
     capital = books.capital()
     wanted = targets(books, compounding=compounding, reserve=reserve)
-    penniless = (capital == 0) & (books.population.column(at.ORDERS) == 0) & books.population.roster.living
+    penniless = (capital == 0) & (books.population.column(at.ORDERS) == 0) & books.receptive()
     goal = np.where(penniless, wanted, capital)
     books.allocate(
         plan(goal, capital, books.free(), books.ledger.balance(POOL_CASH), 0), goal, epoch, time_ms, RULE_EQUAL
@@ -67,7 +70,7 @@ class GrantLevel:
         self._epoch += 1
         books.reap(frame, time_ms, RULE_EQUAL)
         goal = targets(books, compounding=self._compounding, reserve=self._reserve)
-        living = books.population.roster.living
+        living = books.receptive()
         capital = books.capital()
         before = self._deviation(capital, goal, living)
         steps = plan(np.where(living, goal, capital), capital, books.free(), books.ledger.balance(POOL_CASH), BAND)

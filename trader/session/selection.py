@@ -1,4 +1,8 @@
-"""Level 1b, natural selection: once a generation the worst make room for children of the better ones."""
+"""Level 1b, natural selection: once a generation the worst make room for children of the better ones.
+
+Beside those who evolve stand the controls (`agents.controls`); each generation is measured against them, on candles that
+had no part in its choice, and the benefit of selection is written to the level's row and told.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from agents import controls, evolution
+from agents import controls, evolution, progress
 from agents import layout as at
 from agents.fitness import Fitness, estimate
 from trader.core.rows import Cause, Fate, float_bits
@@ -22,21 +26,19 @@ if TYPE_CHECKING:
     from trader.session.births.midwife import Midwife
     from trader.session.books import Books
 
+log = structlog.get_logger("evolution")
 
-log = structlog.get_logger("session")
-
-
-def _benefit(fitness: Fitness, evolving: NDArray[np.bool_], control: NDArray[np.bool_]) -> dict[str, float]:
-    """Mean raw daily Sharpe ratio of the evolving minus that of a control group, with its standard error."""
-    ours, theirs = fitness.raw[evolving], fitness.raw[control]
-    error = float(np.sqrt(ours.var() / len(ours) + theirs.var() / len(theirs)))
-    return {"difference": round(float(ours.mean() - theirs.mean()), 9), "standard_error": round(error, 9)}
+GROUPS = ("frozen", "random")
+_COUNT, _SUM, _SQUARES, _TALLIES = range(4)
 
 
 class SelectionLevel:
     """Generations of the population."""
 
-    def __init__(self, config: Config, markets: int, timeframes: int, midwife: Midwife | None = None) -> None:
+    def __init__(
+        self, config: Config, markets: int, timeframes: int, archetypes: NDArray[np.int64],
+        midwife: Midwife | None = None,
+    ) -> None:  # fmt: skip
         settings = config.levels.evolution
         self.spec = LevelSpec(
             name="evolution",
@@ -44,84 +46,170 @@ class SelectionLevel:
             parameters="genomes of the population",
             context_flow="daily results of every agent since its birth, after costs",
             objective="shrunken daily Sharpe ratio within the archetype",
-            update_rule="truncation of the worst, tournament, grouped crossover, self-adaptive mutation",
+            update_rule="truncation of the worst, tournament within the niche, grouped crossover, self-adaptive mutation",
         )
-        self._share = settings.cull
-        self._tournament = settings.tournament
+        self._settings = settings
+        self._elites = config.population.elites
         self._seed = config.session.seed
         self._compounding = config.pool.compounding
         self._reserve = config.pool.reserve
         self._habitats = (markets, timeframes)
+        self._archetypes = archetypes
         self._midwife = midwife
+        self._snapshot: dict[str, NDArray[Any]] = {
+            "agent": np.zeros(0, np.int64),
+            "days": np.zeros((at.DAY_FIELDS, 0)),
+            "child": np.zeros(0, np.int64),
+            "promised": np.zeros(0),
+            "benefit": np.zeros((len(GROUPS), _TALLIES)),
+        }
 
     def update(self, books: Books, frame: int, time_ms: int) -> LevelUpdate:
-        """One generation: judge, cull, breed."""
+        """One generation: measure, judge, cull, breed."""
         books.generation += 1
         population = books.population
         books.reap(frame, time_ms, RULE_EQUAL)
         roster = population.roster
-        fitness = estimate(population.days(), roster.archetype)
-        judged = roster.living & fitness.judged
-        frozen, random = controls.is_frozen(roster), controls.is_random(roster)
-        eligible = judged & ~frozen & ~random
+        control = controls.is_control(roster)
+        fitness = estimate(population.days(), roster.archetype + np.where(control, 1_000_000, 0))
+        eligible = roster.living & fitness.judged & ~control
+        measured = self._measure(books, fitness)
+        elite = evolution.elite(np.where(eligible, fitness.shrunk, np.nan), self._elites)
         ranking = self._ranking(fitness, eligible, population.column(at.CLOSED))
-        culled = evolution.cull(ranking, self._share)
-        lots = controls.draw_lots(self._seed, books.generation, roster, self._share)
-        self._write(books, fitness, judged, culled | lots, frozen | random, time_ms)
-        known = np.where(eligible, fitness.shrunk, np.nan)
-        if self._midwife is not None:
-            self._midwife.deliver(books, roster, known, time_ms)
+        culled = evolution.cull(np.where(elite, np.nan, ranking), self._settings.cull)
         parents = eligible & ~culled
-        before = float(np.mean(fitness.shrunk[eligible])) if eligible.any() else np.nan
-        count = int(culled.sum()) if parents.any() else 0
-        if count:
-            chances = np.where(parents, fitness.shrunk, np.nan)
-            newborn = evolution.breed(
-                self._seed, books.generation, roster, chances, count, population.next_agent, time_ms,
-                self._tournament, *self._habitats,
-            )  # fmt: skip
-            if self._midwife is not None:
-                newborn = self._midwife.redecide(newborn, books.generation, roster, known)
-            books.retire(culled, fitness.shrunk, Cause.SELECTION, time_ms)
-            books.reap(frame, time_ms, RULE_EQUAL)
-            books.birth(newborn, time_ms)
-        if lots.any():
-            gone = roster.take(lots)
-            books.retire(self._rows(books, gone), self._aligned(books, roster, fitness), Cause.SELECTION, time_ms)
-            books.reap(frame, time_ms, RULE_EQUAL)
-            books.birth(
-                controls.replacements(self._seed, books.generation, gone, population.next_agent, time_ms), time_ms
-            )
-        if count or lots.any():
-            endow(books, self._compounding, self._reserve, frame, time_ms)
-        after = float(np.mean(fitness.shrunk[parents])) if parents.any() else np.nan
-        benefit = {
-            name: _benefit(fitness, eligible, judged & group)
-            for name, group in (("frozen", frozen), ("random", random))
-            if (judged & group).any() and eligible.any()
-        }
-        born = count + int(lots.sum())
+        if not parents.any():
+            culled[:] = False
+        self._write(books, fitness, (eligible, control & roster.living & fitness.judged, culled, elite), time_ms)
+        if self._midwife is not None:
+            self._midwife.deliver(books, roster, np.where(eligible, fitness.shrunk, np.nan), time_ms)
+        born = self._renew(books, fitness, culled, parents, frame, time_ms)
+        self._remember(books)
+        before, after = (
+            float(np.mean(fitness.shrunk[rows])) if rows.any() else float("nan") for rows in (eligible, parents)
+        )
         detail = {
-            "generation": books.generation, "judged": int(judged.sum()), "culled": born, "born": born,
-            "benefit_of_selection": benefit,
-        }  # fmt: skip
-        told = {
-            f"against_{name}": f"{value['difference']:+.4f} ±{value['standard_error']:.4f}"
-            for name, value in benefit.items()
+            "generation": books.generation,
+            "judged": int(eligible.sum()),
+            "culled": int(culled.sum()),
+            "born": born,
+            **measured,
         }
-        log.info("generation", number=books.generation, judged=int(judged.sum()), born=born, **told)
+        self._tell(detail)
         return LevelUpdate(books.generation, before, after, kept=True, detail=detail)
 
-    @staticmethod
-    def _rows(books: Books, gone: Roster) -> NDArray[np.bool_]:
-        """Where agents stand in the roster now."""
-        return np.isin(books.population.roster.agent, gone.agent)
+    # --- measuring ----------------------------------------------------------------------------------------------
+
+    def _measure(self, books: Books, fitness: Fitness) -> dict[str, Any]:
+        """What the generation that ends here did, beside the controls; and how much of the parents' promise children kept."""
+        population = books.population
+        roster, days = population.roster, population.days()
+        recent = progress.since(days, roster.agent, self._snapshot["days"], self._snapshot["agent"])
+        groups = {
+            "evolving": roster.living & ~controls.is_control(roster),
+            "frozen": roster.living & controls.is_frozen(roster),
+            "random": roster.living & controls.is_random(roster),
+        }
+        result: dict[str, Any] = {
+            "profit": {name: _mean(recent.profit, rows) for name, rows in groups.items() if rows.any()}
+        }
+        best = int(np.argmax(np.where(fitness.judged, fitness.raw, -np.inf))) if fitness.judged.any() else -1
+        if best >= 0:
+            result["best"] = {"raw": float(fitness.raw[best]), "shrunk": float(fitness.shrunk[best])}
+        benefit = {}
+        for row, name in enumerate(GROUPS):
+            found = {
+                measure: progress.difference(values, groups["evolving"], groups[name])
+                for measure, values in (("profit", recent.profit), ("sharpe", recent.sharpe))
+            }
+            if np.isfinite(found["profit"].mean):
+                benefit[name] = {
+                    measure: {"mean": _known(value.mean), "standard_error": _known(value.standard_error)}
+                    for measure, value in found.items()
+                }
+                self._snapshot["benefit"][row] += (1.0, found["profit"].mean, found["profit"].mean ** 2)
+        if benefit:
+            result["benefit"] = benefit
+        place = {agent: row for row, agent in enumerate(roster.agent.tolist())}
+        rows = np.array([place.get(agent, -1) for agent in self._snapshot["child"].tolist()], np.int64)
+        slope = progress.heritability(self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]])
+        result["heritability"] = _known(slope)
+        return result
+
+    def _remember(self, books: Books) -> None:
+        """The results so far: the next generation is measured from here."""
+        self._snapshot["agent"] = books.population.roster.agent.copy()
+        self._snapshot["days"] = books.population.days()
 
     @staticmethod
-    def _aligned(books: Books, roster: Roster, fitness: Fitness) -> NDArray[np.float64]:
-        """Shrunken fitness in the order of the roster now; the newborn have none."""
-        known = dict(zip(roster.agent.tolist(), fitness.shrunk.tolist(), strict=True))
-        return np.array([known.get(agent, np.nan) for agent in books.population.roster.agent.tolist()])
+    def _tell(detail: dict[str, Any]) -> None:
+        told = {
+            f"over_{name}": f"{group['profit']['mean']:+.4%} ± {group['profit']['standard_error'] or 0.0:.4%}"
+            for name, group in detail.get("benefit", {}).items()
+        }
+        log.info("generation", number=detail["generation"], culled=detail["culled"], born=detail["born"], **told)
+
+    def card(self) -> dict[str, str]:
+        """Lines for the end card: the benefit of selection a generation, over all generations so far."""
+        lines = {}
+        for row, name in enumerate(GROUPS):
+            count, total, squares = self._snapshot["benefit"][row].tolist()
+            if count >= 2:
+                mean = total / count
+                error = float(np.sqrt(max(squares / count - mean * mean, 0.0) / (count - 1)))
+                lines[f"over {name}"] = (
+                    f"{mean:+.3%} ± {error:.3%} profit an agent and generation, evolving minus {name} ({count:.0f} generations)"
+                )
+        return lines
+
+    # --- acting -------------------------------------------------------------------------------------------------
+
+    def _renew(
+        self, books: Books, fitness: Fitness, culled: NDArray[np.bool_], parents: NDArray[np.bool_], frame: int,
+        time_ms: int,
+    ) -> int:  # fmt: skip
+        """Replace the culled by children and the random controls by new ones; returns how many children were born."""
+        population, roster = books.population, books.population.roster
+        replaced = roster.living & controls.is_random(roster)
+        count = int(culled.sum())
+        newborn = self._children(books, fitness, parents, count, time_ms) if count else None
+        if newborn is not None:
+            self._promise(roster, fitness, newborn)
+            books.retire(culled, fitness.shrunk, Cause.SELECTION, time_ms)
+        else:
+            self._snapshot["child"], self._snapshot["promised"] = np.zeros(0, np.int64), np.zeros(0)
+        if replaced.any():
+            drawn = controls.random_agents(
+                self._seed, books.generation, population.next_agent + count, int(replaced.sum()), *self._habitats,
+                self._archetypes, time_ms,
+            )  # fmt: skip
+            newborn = drawn if newborn is None else newborn.join(drawn)
+            books.retire(replaced, fitness.shrunk, Cause.REPLACED, time_ms)
+        if newborn is not None:
+            books.reap(frame, time_ms, RULE_EQUAL)
+            books.birth(newborn, time_ms)
+            endow(books, self._compounding, self._reserve, frame, time_ms)
+        return count
+
+    def _children(self, books: Books, fitness: Fitness, parents: NDArray[np.bool_], count: int, time_ms: int) -> Roster:
+        newborn = evolution.breed(
+            self._seed, books.generation, books.population.roster, np.where(parents, fitness.shrunk, np.nan), count,
+            books.population.next_agent, time_ms, self._settings.tournament, *self._habitats,
+            self._settings.immigrants, self._archetypes,
+        )  # fmt: skip
+        if self._midwife is None:
+            return newborn
+        roster = books.population.roster
+        known = np.where(roster.living & fitness.judged & ~controls.is_control(roster), fitness.shrunk, np.nan)
+        return self._midwife.redecide(newborn, books.generation, roster, known)
+
+    def _promise(self, roster: Roster, fitness: Fitness, newborn: Roster) -> None:
+        """What each child's parents had achieved, on average: heritability is measured against it."""
+        shrunk = dict(zip(roster.agent.tolist(), fitness.shrunk.tolist(), strict=True))
+        first = np.array([shrunk.get(agent, np.nan) for agent in newborn.parent_a.tolist()])
+        second = np.array([shrunk.get(agent, np.nan) for agent in newborn.parent_b.tolist()])
+        self._snapshot["child"] = newborn.agent.copy()
+        self._snapshot["promised"] = np.where(newborn.parent_b >= 0, (first + second) / 2.0, first)
 
     @staticmethod
     def _ranking(fitness: Fitness, eligible: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -133,31 +221,40 @@ class SelectionLevel:
         return ranking
 
     @staticmethod
-    def _write(
-        books: Books, fitness: Fitness, judged_mask: NDArray[np.bool_], culled: NDArray[np.bool_],
-        control: NDArray[np.bool_], time_ms: int,
-    ) -> None:  # fmt: skip
-        """One row for each judged agent, controls too; rank 1 is the fittest."""
-        judged = np.flatnonzero(judged_mask)
-        order = np.lexsort((judged, -fitness.shrunk[judged]))
-        rank = np.empty(len(judged), np.int64)
-        rank[order] = np.arange(1, len(judged) + 1)
+    def _write(books: Books, fitness: Fitness, masks: tuple[NDArray[np.bool_], ...], time_ms: int) -> None:
+        """One row for each judged agent; rank 1 is the fittest of those who evolve, and of the controls."""
+        eligible, control, culled, elite = masks
         roster = books.population.roster
-        fate = np.where(control, int(Fate.CONTROL), np.where(culled, int(Fate.CULLED), int(Fate.KEPT)))
-        books.emit(
-            "fitness",
-            (
-                time_ms, roster.agent[judged], books.generation, float_bits(fitness.raw[judged]),
-                float_bits(fitness.shrunk[judged]), float_bits(fitness.standard_error[judged]),
-                roster.archetype[judged], rank, fate[judged],
-            ),
-            len(judged),
-        )  # fmt: skip
+        fate = np.full(len(roster), int(Fate.KEPT), np.int64)
+        fate[elite], fate[culled], fate[control] = int(Fate.ELITE), int(Fate.CULLED), int(Fate.CONTROL)
+        for group in (eligible, control):
+            judged = np.flatnonzero(group)
+            order = np.lexsort((judged, -fitness.shrunk[judged]))
+            rank = np.empty(len(judged), np.int64)
+            rank[order] = np.arange(1, len(judged) + 1)
+            books.emit(
+                "fitness",
+                (
+                    time_ms, roster.agent[judged], books.generation, float_bits(fitness.raw[judged]),
+                    float_bits(fitness.shrunk[judged]), float_bits(fitness.standard_error[judged]),
+                    roster.archetype[judged], rank, fate[judged],
+                ),
+                len(judged),
+            )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        """Nothing: what a generation leaves behind is in the books."""
-        return {}
+        """Results at the last generation, what the last children were promised, and the benefit so far."""
+        return {name: values.copy() for name, values in self._snapshot.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to take over."""
-        assert not state, "natural selection has no state of its own"
+        """Become what `state` described."""
+        self._snapshot = {name: np.array(state[name]) for name in self._snapshot}
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _mean(values: NDArray[np.float64], rows: NDArray[np.bool_]) -> float | None:
+    chosen = values[rows & np.isfinite(values)]
+    return float(chosen.mean()) if len(chosen) else None

@@ -87,4 +87,8 @@ def summarise(engine: Engine, header: dict[str, Any], *, status: str, wall_s: fl
         "funding": decimal_text(accounts.get("funding", 0)),
         "insurance": decimal_text(accounts.get("insurance", 0)),
     }
+    if counts.shadow_trades:
+        figures["shadows"] = f"{counts.shadow_trades:,} of the closed trades were shadows', on virtual accounts"
+    for level in engine.levels:
+        figures |= getattr(level, "card", dict)()
     return Summary(values, figures)
