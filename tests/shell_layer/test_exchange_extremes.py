@@ -182,7 +182,7 @@ def test_unknown_instruments_are_told_in_one_line(folder):
 
 
 def test_notional_beyond_64_bits(folder):
-    """A capital beyond 1e10 is refused with the key; at 1e10 for 60 agents on a coin of 0.00000123 and a lot of 1e-8, orders
+    """A capital beyond 1e10 is refused with the key; at 1e10 for 30 agents on a coin of 0.00000123 and a lot of 1e-8, orders
     that cannot be counted are refused as `too_large`, and the books still balance to the unit."""
     done = session(folder, "perp-replay.toml", "--set", "pool.capital=1e11")
     assert done.returncode == 2
@@ -191,7 +191,7 @@ def test_notional_beyond_64_bits(folder):
     url = str(folder / "large.db")
     done = trader(
         "replay", str(ROOT / "configs" / "perp-replay.toml"), "--data", str(folder / "binanceusdm" / "CHEAP-USDT"),
-        "--set", "feed.timeframes=['1h']", "--set", "population.size=60", "--set", "pool.capital=1e10", "--db", url, "--json",
+        "--set", "feed.timeframes=['1h']", "--set", "population.size=30", "--set", "pool.capital=1e10", "--db", url, "--json",
         cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
