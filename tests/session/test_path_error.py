@@ -10,6 +10,7 @@ from trader.core.config import load
 from trader.core.errors import UserError
 from trader.session.api import run_session
 from trader.session.path_error import path_error_bar
+from trader.session.reporting import report_run
 
 HOUR, START = 3_600_000, 1_704_067_200_000
 
@@ -68,6 +69,18 @@ def test_every_rule_is_the_run_under_that_rule(folder, tmp_path):
     assert bar["pessimistic"]["profit"] < bar["detail"]["profit"], (
         "what always hurts cannot be better than what happened"
     )
+
+
+def test_the_report_prints_it(folder, tmp_path):
+    url = f"sqlite:///{tmp_path}/reported.db"
+    run_under(folder, "colour", url)
+    report = report_run("latest", url=url)
+    assert report["paths"] == path_error_bar(1, url=url)
+    lines = str(report).splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("Inside the candle"))
+    assert [line.split()[0] for line in lines[first + 1 : first + 5]] == ["colour", "pessimistic", "random", "detail"]
+    assert "the run's own is colour" in str(report)
+    assert report_run("latest", url=url, paths=False)["paths"] is None
 
 
 def test_without_finer_candles_there_is_no_detail(tmp_path):

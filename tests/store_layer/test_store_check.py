@@ -11,7 +11,8 @@ from trader.store.memory import MemoryStore
 from trader.store.store import open_store
 
 NAMES = (
-    "ids", "references", "agents", "results", "journal", "fills", "participation", "positions", "conservation", "allocations",
+    "ids", "references", "agents", "results", "journal", "decisions", "fills", "participation", "positions", "conservation",
+    "allocations",
     "equity", "digest",
 )  # fmt: skip
 
@@ -56,6 +57,8 @@ DAMAGE = [
     ("journal", "UPDATE candle SET ts = ts + 1 WHERE seq = 31"),
     ("journal", "UPDATE candle SET frame = frame + 1 WHERE ts = (SELECT MAX(ts) FROM candle)"),
     ("journal", "DELETE FROM equity WHERE frame = 20"),
+    ("decisions", f"UPDATE entry SET decided_ms = time_ms WHERE seq = {FUNDED_ENTRY}"),
+    ("decisions", f"UPDATE exit SET decided_ms = time_ms + 1 WHERE seq = {FUNDED_EXIT}"),
     ("fills", f"UPDATE entry SET price = price * 2 WHERE seq = {FUNDED_ENTRY}"),
     ("fills", f"UPDATE exit SET price = price / 2 WHERE seq = {FUNDED_EXIT}"),
     ("fills", f"UPDATE entry SET time_ms = time_ms + 1 WHERE seq = {FUNDED_ENTRY}"),

@@ -18,6 +18,7 @@ from trader.report.document import Recorded, build
 from trader.report.result import Report
 from trader.report.series import EquityCurve
 from trader.report.twins import EVOLVING
+from trader.session.path_error import path_error_bar
 from trader.store.building import Condition
 from trader.store.columns import equity_spans, read_columns
 from trader.store.records import FINISHED
@@ -58,15 +59,24 @@ def run_summary(store: Store, row: RunRow) -> dict[str, Any]:
     return summary | {"db": store.url}
 
 
-def report_run(run: str | int, *, url: str) -> Report:
+def report_run(run: str | int, *, url: str, paths: bool = True) -> Report:
     """The report of a run of the database at `url`.
+
+    `paths`: also replay the journal under every rule for the way inside a candle, the error bar of candles as data.
 
     Raises:
         UserError: no such database or run, or nothing was committed yet.
     """
     with open_store(url, create=False, read_only=True) as store:
         kept = persistent(store)
-        return Report(build(recorded(kept, kept.resolve(run))))
+        row = kept.resolve(run)
+        if not paths or row.cursor_frame is None:
+            return Report(build(recorded(kept, row)))
+        bar = path_error_bar(row.run, url=url)
+        told = f"the same journal under each rule; the run's own is {from_json(row.config).exchange.path}"
+        return Report(
+            build(recorded(kept, row, bar, told if "detail" in bar else f"{told}; no finer candles for detail"))
+        )
 
 
 def recorded(store: Store, row: RunRow, paths: Mapping[str, Any] | None = None, paths_told: str = "") -> Recorded:

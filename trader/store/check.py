@@ -81,6 +81,11 @@ def _participation(evidence: Books) -> tuple[bool, str]:
     return not wrong, wrong or f"at most {share} of every candle's volume"
 
 
+def _decisions(evidence: Books) -> tuple[bool, str]:
+    wrong = trades.early_fills(evidence)
+    return not wrong, wrong or "no entry in the candle that decided it, no exit before its order"
+
+
 def _positions(evidence: Books) -> tuple[bool, str]:
     wrong = trades.wrong_positions(evidence)
     if not wrong and evidence.run.status == FINISHED and len(evidence.position["trade"]):
@@ -228,6 +233,7 @@ _CHECKS: tuple[tuple[str, Callable[[Books], tuple[bool, str]]], ...] = (
     ("agents", _agents),
     ("results", _results),
     ("journal", _journal),
+    ("decisions", _decisions),
     ("fills", _fills),
     ("participation", _participation),
     ("positions", _positions),

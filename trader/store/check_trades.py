@@ -117,6 +117,21 @@ def _values(evidence: Evidence, table: Columns) -> Integers:
     return np.array([order_value(price, qty, -side, divisors[market]) for price, qty, market, side in rows], np.int64)
 
 
+def early_fills(evidence: Evidence) -> str:
+    """An entry fills in a later candle than decided it; an exit not before its own order, nor before its entry."""
+    entry = evidence.entry
+    early = np.flatnonzero(entry["time_ms"] <= entry["decided_ms"])
+    if len(early):
+        return f"trade {int(entry['trade'][early[0]])} was entered in the candle that decided it"
+    for name in ("exit", "partial"):
+        table: Columns = getattr(evidence, name)
+        entered = entry["time_ms"][entries_of(evidence, table)]
+        wrong = np.flatnonzero((table["time_ms"] < table["decided_ms"]) | (table["time_ms"] < entered))
+        if len(wrong):
+            return f"{name} of trade {int(table['trade'][wrong[0]])} comes before its order or its entry"
+    return ""
+
+
 def wrong_positions(evidence: Evidence) -> str:
     """The snapshot of open positions is the entries without an exit, less what partial exits sold."""
     e, p, held = evidence.entry, evidence.partial, evidence.position
