@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.importer.broken_files import GOOD, HEAD, HOUR, ROWS, START, as_feather, as_parquet, js, table, text
 from tests.importer.importer_support import columns, imported, stored
+from tests.shell_layer.shell_support import ROOT
 from trader.core.types import UserError
 from trader.feeds.importers import Options, read_pieces
 from trader.feeds.importing.extract import decimals
@@ -352,3 +354,25 @@ def test_json_of_the_import_is_one_document(tmp_path, capsys):
         START,
         0,
     )
+
+
+def test_arrow_gets_no_python_files():
+    """A Python file in the hands of Arrow's threads can bring the process down when the interpreter ends."""
+    using = [path for path in (ROOT / "trader").rglob("*.py") if "pyarrow" in path.read_text(encoding="utf-8")]
+    calls = 0
+    for path in using:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        opened = {
+            ast.unparse(item.optional_vars)
+            for node in ast.walk(tree) if isinstance(node, ast.With)
+            for item in node.items if item.optional_vars and ast.unparse(item.context_expr).partition("(")[0].endswith("open")
+        }  # fmt: skip
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func).rpartition(".")[2] in ARROW_READS_AND_WRITES:
+                calls += 1
+                assert not opened & {ast.unparse(argument) for argument in call.args}, (path, ast.unparse(call))
+        assert "BytesIO" not in path.read_text(encoding="utf-8"), path
+    assert calls >= 5
+
+
+ARROW_READS_AND_WRITES = {"write_table", "read_table", "ParquetFile", "ParquetWriter", "read_csv", "open_csv"}

@@ -7,6 +7,7 @@ order and a config that carries a key is a mistake worth stopping at.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 import tomllib
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 LARGEST_FILE: Final = 1_000_000
 """Bytes of a config file; the shipped ones have a thousandth of it."""
+LONGEST_KEY: Final = 120
+"""Characters of a key that a message shows."""
+DEEPEST: Final = 20
+"""Tables within each other; the tree has three."""
 
 _CREDENTIAL = re.compile(r"secret|apikey|passw|passphrase|privatekey|token|credential|walletaddress|mnemonic|twofa")
 _CREDENTIAL_WORDS = frozenset({"uid", "login", "key", "auth", "authorization"})
@@ -56,9 +61,14 @@ def read_toml(path: Path) -> Table:
         UserError: there is no such file, it is too large, not UTF-8 or not TOML.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        # no more than needed to know: a device or a pipe has no size to ask for
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise UserError(f"{path}: larger than {LARGEST_FILE} bytes: that is no config")
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        if content.startswith(codecs.BOM_UTF8):
+            raise UserError(f"{path}: begins with a byte order mark: save it as UTF-8 without one")
+        return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file (`trader config init` writes one)") from None
     except OSError as error:
@@ -122,11 +132,11 @@ def check(model: type[Tree], table: Table, source: str, origins: Mapping[Key, st
     Raises:
         UserError: the first broken rule, as one line; how many more there are stands at its end.
     """
-    for key in _keys(table):
+    for key in _keys(table, source):
         word = re.sub(r"[\W_]", "", key[-1]).lower()
         if _CREDENTIAL.search(word) or word in _CREDENTIAL_WORDS:
             rule = "credentials are refused: no order ever leaves this platform"
-            raise UserError(f"{_origin(key, source, origins)}: {'.'.join(key)}: {rule}")
+            raise UserError(f"{_origin(key, source, origins)}: {_dotted(key)}: {rule}")
     try:
         return model.model_validate(table)
     except ValidationError as error:
@@ -136,19 +146,21 @@ def check(model: type[Tree], table: Table, source: str, origins: Mapping[Key, st
         key = tuple(str(part) for part in first["loc"])
         if first["type"] == "missing":
             key = _missing_key(model, key)
-        dotted = ".".join(key)
+        dotted = _dotted(key)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         rule = _rule(model, key, first)
         where = f"{_origin(key, source, origins)}: " + (f"{dotted}: " if dotted else "")
         raise UserError(_one_line(where + rule + more)) from None
 
 
-def _keys(table: Table, above: Key = ()) -> Iterator[Key]:
+def _keys(table: Table, source: str, above: Key = ()) -> Iterator[Key]:
+    if len(above) > DEEPEST:
+        raise UserError(f"{source}: nested too deeply: more than {DEEPEST} tables within each other")
     for name, value in table.items():
         yield (*above, name)
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict):
-                yield from _keys(inner, (*above, name))
+                yield from _keys(inner, source, (*above, name))
 
 
 def _missing_key(model: type[BaseModel], key: Key) -> Key:
@@ -240,6 +252,12 @@ def _choices(model: type[BaseModel], key: Key) -> list[str]:
 def _quote(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _dotted(key: Key) -> str:
+    """The key as people write it; of an endless one as much as tells which it is."""
+    text = ".".join(key)
+    return text if len(text) <= LONGEST_KEY else text[: LONGEST_KEY - 3] + "..."
 
 
 def _one_line(text: object) -> str:

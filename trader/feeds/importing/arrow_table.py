@@ -1,8 +1,11 @@
-"""Tables from feather and Parquet files."""
+"""Tables from feather and Parquet files.
+
+Arrow's threads never get to see a Python object here: its input is a buffer read by the calling thread. A thread that
+still holds a Python file, or drops the last reference to one, while the interpreter ends brings the process down.
+"""
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -22,8 +25,12 @@ def arrow_table(label: str, content: bytes) -> RawTable:
 
     kind = "parquet" if content.startswith(b"PAR1") else "feather"
     try:
-        source = io.BytesIO(content)
-        table = parquet.read_table(source) if kind == "parquet" else feather.read_table(source)
+        source = pa.BufferReader(content)
+        if kind == "parquet":
+            with parquet.ParquetFile(source, pre_buffer=False) as file:
+                table = file.read(use_threads=False)
+        else:
+            table = feather.read_table(source, use_threads=False)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]

@@ -95,7 +95,7 @@ def _write_one(path: Path, content: Candles | Stamps) -> None:
         columns |= {column: content.values[:, i] for i, column in enumerate(CANDLE_COLUMNS)}
     else:
         columns["rate"] = content.rates
-    with path.open("wb") as stream:
-        pq.write_table(pa.table(columns), stream, compression="zstd")
-        stream.flush()
+    # by its path: a Python file in the hands of Arrow's threads can bring the process down when it ends
+    pq.write_table(pa.table(columns), str(path), compression="zstd")
+    with path.open("rb+") as stream:
         os.fsync(stream.fileno())
