@@ -199,7 +199,13 @@ class ExchangeConfig(Section):
         0.1, description="largest share of a candle's volume that all agents together may trade"
     )
     tiers: Text | None = Field(
-        None, description="JSON file of leverage tiers; default: one tier, 0.5 % maintenance, 20x"
+        None,
+        description="JSON file of leverage tiers; default: those of the instruments, else one, 0.5 % maintenance, 20x",
+    )
+    instruments: Text | None = Field(
+        None,
+        description="JSON file of ticks, lots, minima, fees and tiers (`trader data instruments`, or ccxt's markets); "
+        "default: the table that ships for the exchange, and 1e-8 for what it does not know",
     )
     funding: Flag = Field(True, description="charge funding at the stamps of the feed (swap only)")
     path: Literal["colour", "pessimistic", "random", "detail"] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trader.core.config import DEFAULT_FEES
 from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
 from trader.core.types import UserError
@@ -54,9 +55,11 @@ def wanted_history(config: Config) -> Wanted:
 def opening_lines(config: Config, feed: Feed) -> list[str]:
     """What a session tells before it starts: of a replay, its data; of any, what its exchange does without."""
     from trader.feeds import history
+    from trader.feeds.instruments import instrument_lines
 
     described = feed.describe()
     lines = history.opening_lines(described, wanted_history(config)) if feed.kind == "replay" else []
+    lines += instrument_lines(feed.instruments, f"{config.exchange.id} {config.exchange.market_type}")
     return lines + _detail_lines(config, described)
 
 
@@ -112,11 +115,16 @@ def _terms(config: Config) -> TradingTerms:
     from trader.feeds.instruments import TradingTerms
 
     exchange = config.exchange
+    fees = exchange.fees.maker, exchange.fees.taker
+    # fees that are the market type's own are nobody's choice: an instrument's own come before them
+    maker, taker = (None, None) if fees == DEFAULT_FEES[exchange.market_type] else fees
     return TradingTerms(
         market_type=exchange.market_type,
-        maker=exchange.fees.maker,
-        taker=exchange.fees.taker,
+        maker=maker,
+        taker=taker,
         tiers=Path(exchange.tiers) if exchange.tiers else None,
+        instruments=Path(exchange.instruments) if exchange.instruments else None,
+        exchange=None if config.feed.kind == "synthetic" else exchange.id,
     )
 
 
