@@ -32,6 +32,7 @@ def test_one_document_on_stdout(database, tmp_path):
     done = trader("report", "1", "--db", database, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
+    assert {"colour", "pessimistic", "random"} <= set(document["paths"])
     assert {"run", "performance", "intervals", "baselines", "trials", "trading", "breakdown", "funnel"} <= set(document)
     assert document["run"]["digest"]
 
@@ -121,7 +122,38 @@ def test_what_is_not_there_is_refused(database, tmp_path, words):
     assert done.stderr.count("\n") == 1
 
 
+def test_every_rule_for_the_way_inside_a_candle_is_put_beside_the_others(database):
+    report = report_run(1, url=database, paths=True)
+    own = report["paths"]["colour"]
+    assert own["trades"] == report["run"]["trades"]
+    assert own["equity_end"] == pytest.approx(float(report["run"]["equity_end"]), abs=1e-6)
+    assert own["total_return"] == pytest.approx(report["performance"]["total_return"])
+    assert report["paths"]["pessimistic"]["total_return"] <= own["total_return"]
+    assert "the run's rule is colour" in report["paths_told"]
+    assert "another result" not in report["paths_told"]
+    assert "Inside the candle" in str(report)
+    assert report_run(1, url=database)["paths"] is None
+
+
+def test_a_result_that_does_not_come_out_again_is_told(database, monkeypatch):
+    from trader.session import reporting
+
+    figures = {"profit": 1.0, "equity_end": 1.0, "total_return": -1.0, "max_drawdown": 1.0, "trades": 3}
+    monkeypatch.setattr(reporting, "path_error_bar", lambda run, url: {"colour": figures})
+    assert "another result than the stored one" in report_run(1, url=database, paths=True)["paths_told"]
+
+
+def test_long_re_runs_are_announced(database, monkeypatch):
+    from trader.session import reporting
+
+    monkeypatch.setattr(reporting, "NOTICE_SECONDS", 0.0)
+    told = []
+    report_run(1, url=database, paths=True, tell=told.append)
+    assert len(told) == 1
+    assert "--no-paths" in told[0]
+
+
 def test_json_shows_what_cannot_be_computed_as_null(database, tmp_path):
-    document = json.loads(trader("report", "4", "--db", database, "--json", cwd=tmp_path).stdout)
+    document = json.loads(trader("report", "4", "--no-paths", "--db", database, "--json", cwd=tmp_path).stdout)
     assert document["baselines"]["cash"]["sharpe"] is None
     assert np.isfinite(document["performance"]["total_return"])

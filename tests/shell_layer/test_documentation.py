@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -93,7 +94,9 @@ def test_the_readmes_first_screen_has_the_two_commands_and_the_words():
     first = "\n".join(text.splitlines()[:45])
     assert "make run" in first
     assert "make test" in first
-    for word in ("agent", "pool", "level", "generation", "frame", "feed", "journal", "digest", "perpetual", "genome"):
+    words = """agent pool level generation frame feed journal digest perpetual genome DNA archetype grant boundary epoch
+    shadow control funnel liquidation candle run"""
+    for word in words.split():
         assert f"**{word}**" in first, word
 
 
@@ -116,8 +119,40 @@ def test_make_targets_that_pages_name_exist():
 
 def test_files_that_the_architecture_page_names_exist():
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
-    for place in re.findall(r"`((?:trader|agents|rl|portfolio|memory|tests|configs)/[\w./]*)`", text):
-        assert (ROOT / place).exists(), place
+    for place in re.findall(r"`((?:trader|agents|rl|portfolio|memory|tests|configs|data|benchmarks)/[\w./]*)`", text):
+        assert (ROOT / place).exists() or place == "data/", place
+
+
+PACKAGES = ("trader", "agents", "rl", "portfolio", "memory")
+
+
+def test_the_architecture_page_names_every_package_and_folder():
+    """A folder with code in it that the page does not name is a folder nobody will find."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+    for folder in sorted(folders - {Path("trader")}):
+        named = [place for place in (folder, *folder.parents) if f"`{place}/`" in text]
+        assert named, f"{folder}/ is not in docs/architecture.md"
+    for name in PACKAGES[:1]:
+        for inner in (ROOT / name).iterdir():
+            if inner.is_dir() and any(inner.glob("*.py")):
+                assert f"`{name}/{inner.name}/`" in text, f"{name}/{inner.name}/ has no line of its own"
+
+
+def test_the_architecture_pages_layers_are_those_that_are_enforced():
+    import tomllib
+
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    drawn = re.search(r"```\n(trader\.cli.*?)```", text, re.DOTALL)
+    assert drawn
+    left = [line.partition("   ")[0] for line in drawn[1].splitlines()]
+    lines = [set(re.findall(r"[\w.]+", line)) for line in left]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [set(re.findall(r"[\w.]+", layer)) for layer in contracts[0]["layers"]]
+    enforced = [{name for name in layer if (ROOT / name.replace(".", "/")).is_dir()} for layer in layers]
+    assert [line for line in lines if line] == [layer for layer in enforced if layer]
 
 
 def test_every_dependency_has_its_line_in_the_decisions():

@@ -60,6 +60,7 @@ EXAMPLES: Final = {
     "feed.start": "2022-01-01",
     "feed.end": "2023-01-01",
     "feed.warmup": 1000,
+    "exchange.instruments": "instruments.json",
     "exchange.tiers": "tiers.json",
     "population.archetypes": ["trend", "momentum"],
     "store.url": "sqlite:///data/runs/mine.db",

@@ -81,7 +81,8 @@ def _commands(command: Any, path: str) -> Iterator[str]:
         if parameter.param_type_name == "option" and parameter.name != "help":
             metavar = "" if parameter.is_flag else f" {parameter.metavar or 'VALUE'}"
             default = _default(parameter)
-            yield f"- `{parameter.opts[0]}{metavar}`: {parameter.help}{default}\n"
+            spelled = "/".join([parameter.opts[0], *parameter.secondary_opts])
+            yield f"- `{spelled}{metavar}`: {parameter.help}{default}\n"
 
 
 def _argument(parameter: Any) -> str:

@@ -9,20 +9,27 @@ import typer
 from trader.cli import options
 from trader.cli.output import write_json
 
-Fast = Annotated[
+Paths = Annotated[
     bool,
-    typer.Option("--fast", help="Leave out the rules for the way inside a candle: each replays the run's journal."),
+    typer.Option(
+        "--paths/--no-paths",
+        help="Re-run the journal under every rule for the way inside a candle: how much of the result hangs on it.",
+    ),
 ]
 
 
 def report(
-    run: options.LatestRun = "latest", db: options.Database = None, as_json: options.Json = False,
-    fast: Fast = False, _quiet: options.Quiet = False,
+    run: options.LatestRun = "latest", paths: Paths = True, db: options.Database = None, as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Tell what a run was worth: figures with intervals, against cash, buy and hold and control agents."""
     from trader.session.reporting import report_run
 
-    found = report_run(run, url=options.database_url(db), paths=not fast)
+    def tell(line: str) -> None:
+        if not quiet:
+            typer.echo(line, err=True)
+
+    found = report_run(run, url=options.database_url(db), paths=paths, tell=tell)
     if as_json:
         write_json(found.as_dict())
     else:

@@ -49,7 +49,7 @@ class Recorded:
     agents_at_once: int
     insurance_paid: float
     liquidation_fees: float
-    paths: Mapping[str, Any] | None = None
+    paths: Mapping[str, Mapping[str, float | int]] | None = None
     paths_told: str = ""
     notes: Sequence[str] = field(default=())
 
@@ -82,7 +82,7 @@ def build(run: Recorded) -> dict[str, Any]:
             "shadow_trades": len(run.trades["pnl"]) - len(funded["pnl"]),
         },
         "costs": _costs(funded, run.insurance_paid, run.liquidation_fees),
-        "paths": dict(run.paths) if run.paths else None,
+        "paths": {rule: dict(figures) for rule, figures in run.paths.items()} if run.paths else None,
         "paths_told": run.paths_told,
         "breakdown": {name: breakdown.breakdown(funded, column) for name, column in breakdown.GROUPS.items()},
         "trades": breakdown.extremes(funded),

@@ -261,15 +261,17 @@ class Run:
         """What the feed and the platform noticed (v_incident), by time."""
         return self.frame("incidents")
 
-    def report(self) -> Report:
+    def report(self, *, paths: bool = False) -> Report:
         """The report (docs/report.md): `print` it, or take figures out of it.
+
+        paths: re-run the journal under every rule for the way inside a candle, as the command does by default.
 
         Raises:
             UserError: nothing was committed yet.
         """
         from trader.session.reporting import report_run
 
-        return report_run(self._number, url=self._url)
+        return report_run(self._number, url=self._url, paths=paths)
 
     def why(self, agent: int, at: Moment | None = None) -> str:
         """What an agent was, had, held and ordered around a moment (default: the end), as text.

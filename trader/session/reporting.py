@@ -6,6 +6,7 @@ Only what is committed is looked at, so a report of a running session can be mad
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,14 +19,14 @@ from trader.report.document import Recorded, build
 from trader.report.result import Report
 from trader.report.series import EquityCurve
 from trader.report.twins import EVOLVING
-from trader.session.path_error import path_error_bar
+from trader.session.path_error import RULES, path_error_bar
 from trader.store.building import Condition
 from trader.store.columns import equity_spans, read_columns
 from trader.store.records import FINISHED
 from trader.store.store import open_store, persistent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -39,6 +40,9 @@ TRADE_COLUMNS: Final = (
 )  # fmt: skip
 CONTROL_OPERATORS: Final = ("frozen", "random")
 """Values of `v_agent.operator` that name a control group."""
+
+NOTICE_SECONDS: Final = 5.0
+"""Re-runs that are expected to take longer are announced."""
 
 SUMMARY_KEYS: Final = (
     "run", "status", "feed", "seed", "config_hash", "candles", "decisions", "orders", "trades", "agents", "generations",
@@ -59,10 +63,16 @@ def run_summary(store: Store, row: RunRow) -> dict[str, Any]:
     return summary | {"db": store.url}
 
 
-def report_run(run: str | int, *, url: str, paths: bool = True) -> Report:
+def report_run(
+    run: str | int, *, url: str, paths: bool = False, tell: Callable[[str], None] | None = None
+) -> Report:  # fmt: skip
     """The report of a run of the database at `url`.
 
-    `paths`: also replay the journal under every rule for the way inside a candle, the error bar of candles as data.
+    Args:
+        run: number, name or `latest`.
+        url: database URL or path.
+        paths: re-run the journal under every rule for the way inside a candle.
+        tell: called with a line before something that takes longer than a few seconds.
 
     Raises:
         UserError: no such database or run, or nothing was committed yet.
@@ -70,17 +80,36 @@ def report_run(run: str | int, *, url: str, paths: bool = True) -> Report:
     with open_store(url, create=False, read_only=True) as store:
         kept = persistent(store)
         row = kept.resolve(run)
-        if not paths or row.cursor_frame is None:
-            return Report(build(recorded(kept, row)))
-        bar = path_error_bar(row.run, url=url)
-        told = f"the same journal under each rule; the run's own is {from_json(row.config).exchange.path}"
-        return Report(
-            build(recorded(kept, row, bar, told if "detail" in bar else f"{told}; no finer candles for detail"))
+        found = recorded(kept, row)
+    if not paths:
+        return Report(build(replace(found, paths_told="not computed (--paths does)")))
+    if tell is not None and (seconds := _expected_seconds(found.summary)) > NOTICE_SECONDS:
+        tell(
+            f"re-running the journal under every rule for the way inside a candle, about {seconds:.0f} s; --no-paths skips it"
         )
+    bar = path_error_bar(row.run, url=url)
+    return Report(
+        build(replace(found, paths=bar, paths_told=_paths_told(bar, from_json(row.config).exchange.path, found)))
+    )
 
 
-def recorded(store: Store, row: RunRow, paths: Mapping[str, Any] | None = None, paths_told: str = "") -> Recorded:
-    """Everything a report of the run needs.
+def _expected_seconds(summary: Mapping[str, Any]) -> float:
+    """What the run took, once for each rule."""
+    return float(summary["wall_s"] or 0.0) * len(RULES)
+
+
+def _paths_told(bar: Mapping[str, Mapping[str, float | int]], own: str, found: Recorded) -> str:
+    """Whose rule the run had, how far results lie apart, and whether its own came out again."""
+    returns = [float(figures["total_return"]) for figures in bar.values()]
+    told = f"the run's rule is {own}; results lie {max(returns) - min(returns):.2%} of the capital apart"
+    again = float(bar[own]["equity_end"]) if own in bar else float(found.curve.equity[-1])
+    if abs(again - float(found.summary["equity_end"])) > 1e-6 * found.curve.start:
+        told += "; this version of the program gives another result than the stored one under the run's own rule"
+    return told
+
+
+def recorded(store: Store, row: RunRow) -> Recorded:
+    """Everything a report of the run needs, but the error bar over paths.
 
     Raises:
         UserError: the run has not committed a single frame yet.
@@ -108,8 +137,6 @@ def recorded(store: Store, row: RunRow, paths: Mapping[str, Any] | None = None, 
         agents_at_once=config.population.size,
         insurance_paid=paid,
         liquidation_fees=taken,
-        paths=paths,
-        paths_told=paths_told,
         notes=_notes(row),
     )
 
