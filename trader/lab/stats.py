@@ -245,12 +245,12 @@ def superior_ability(
     moved = np.flatnonzero((returns - against[:, None]).std(0) > _TINY)
     if not len(moved) or len(returns) < 20:
         return Superior(1.0, 1.0, 1.0, ())
-    length = max(rule(returns[:, k] - against) for k in moved.tolist())
+    length = int(np.ceil(max(rule(returns[:, k] - against) for k in moved.tolist())))
     chosen = returns[:, moved]
     test = SPA(-against, -chosen, block_size=length, reps=resamples, seed=seed)
     test.compute()
     steps = StepM(-against, -chosen, size=size, block_size=length, reps=resamples, seed=seed)
     steps.compute()
-    names = tuple(int(moved[int(place)]) for place in steps.superior_models)
+    names = tuple(int(moved[int(str(place))]) for place in steps.superior_models)
     found = test.pvalues
     return Superior(float(found["consistent"]), float(found["lower"]), float(found["upper"]), names)
