@@ -221,7 +221,7 @@ class TestSuperior:
         from trader.report.intervals import rule
 
         returns = noise(200, 6, seed=9) * 0.01 + 0.0005
-        length = math.ceil(max(rule(returns[:, k]) for k in range(6)))
+        length = math.ceil(np.median([rule(returns[:, k]) for k in range(6)]))
         test = SPA(np.zeros(200), -returns, block_size=length, reps=300, seed=4)
         test.compute()
         found = stats.superior_ability(returns, seed=4, resamples=300)

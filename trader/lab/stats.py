@@ -238,6 +238,7 @@ def superior_ability(
     """Is the best of returns [n, N] better than the benchmark [n] (None: cash)? SPA [S], and which are: StepM [R].
 
     Both by `arch` with the stationary bootstrap; strategies that never moved are left out. p = 1 where none is left.
+    Blocks are as long as the median strategy needs: the longest of many is the longest by chance and rejects too often.
     """
     from arch.bootstrap import SPA, StepM
 
@@ -245,7 +246,7 @@ def superior_ability(
     moved = np.flatnonzero((returns - against[:, None]).std(0) > _TINY)
     if not len(moved) or len(returns) < 20:
         return Superior(1.0, 1.0, 1.0, ())
-    length = int(np.ceil(max(rule(returns[:, k] - against) for k in moved.tolist())))
+    length = int(np.ceil(np.median([rule(returns[:, k] - against) for k in moved.tolist()])))
     chosen = returns[:, moved]
     test = SPA(-against, -chosen, block_size=length, reps=resamples, seed=seed)
     test.compute()
