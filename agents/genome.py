@@ -61,7 +61,7 @@ _TRADING: Final = (
     Gene("affinity_bull", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the market's regime is bull"),
     Gene("affinity_bear", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the regime is bear"),
     Gene("affinity_range", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the regime is range"),
-    Gene("affinity_volatile", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the regime is volatile"),
+    Gene("affinity_crash", 0.0, 1.5, _LINEAR, "regimes", "multiplies the score while the regime is crash"),
     Gene("long_bias", 0.0, 1.0, _LINEAR, "regimes", "multiplies scores that ask for a long position"),
     Gene("short_bias", 0.0, 1.0, _LINEAR, "regimes", "multiplies scores that ask for a short position"),
     Gene("idea_weight", 0.2, 2.0, _LOG, "idea", "weight of the archetype's own idea in the score"),

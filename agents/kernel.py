@@ -35,7 +35,7 @@ from trader.broker.fills import (
     summed_value,
 )
 from trader.broker.margin import liquidation_price
-from trader.broker.path import take_first
+from trader.broker.path import take_first, take_visited_first
 from trader.core.money import LIMIT, mul_div_floor
 from trader.core.rows import Limit, OrderKind, Reject
 
@@ -259,7 +259,9 @@ def _at_open(
 
 
 @njit(cache=True, nogil=True)
-def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> tuple[int, int]:
+def _path_exit(
+    state: Integers, agent: int, bar: Integers, visits: Integers, market: Integers
+) -> tuple[int, int]:  # fmt: skip
     """What this candle's path does to a position first: (order kind, reference price), or (-1, 0) for nothing.
 
     A level already passed at the open acts at the open. Between two levels on different sides of the open the path
@@ -282,7 +284,11 @@ def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> 
         return _TAKE, opened
     liquidated = not stop_first and side * (adverse - liquidation) <= 0
     if taken and (stopped or liquidated):
-        taken = take_first(side, opened, bar[at.IN_HIGH], bar[at.IN_LOW], bar[at.IN_CLOSE], bar[at.IN_MS], market)
+        if bar[at.IN_VISITS]:
+            way = visits[bar[at.IN_VISIT] : bar[at.IN_VISIT] + bar[at.IN_VISITS]]
+            taken = take_visited_first(side, state[agent, at.TAKE], stop if stop_first else liquidation, way)
+        else:
+            taken = take_first(side, opened, bar[at.IN_HIGH], bar[at.IN_LOW], bar[at.IN_CLOSE], bar[at.IN_MS], market)
         stopped = stopped and not taken
     if taken:
         return _TAKE, state[agent, at.TAKE]
@@ -293,8 +299,9 @@ def _path_exit(state: Integers, agent: int, bar: Integers, market: Integers) -> 
 
 @njit(cache=True, nogil=True)
 def _path_orders(
-    state: Integers, bar: Integers, woken: Integers, flagged: int, steps: Integers, prices: Integers, market: Integers
-) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    state: Integers, bar: Integers, visits: Integers, woken: Integers, flagged: int, steps: Integers, prices: Integers,
+    market: Integers,
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:  # fmt: skip
     """Queue what the path triggers and mark the limit entries it goes through: reference prices into `prices` [flagged]
     (0 for none). Returns the summed demand of buyers, of sellers and of both, in two limbs each."""
     buys = 0, 0
@@ -315,7 +322,7 @@ def _path_orders(
         else:
             if side == 0 or steps[i] == _CARRIED:
                 continue
-            kind, reference = _path_exit(state, a, bar, market)
+            kind, reference = _path_exit(state, a, bar, visits, market)
             if kind == at.NOTHING_PENDING:
                 continue
             prices[i] = reference
@@ -353,13 +360,13 @@ def _rest_filled(
 
 @njit(cache=True, nogil=True)
 def _on_path(
-    state: Integers, habits: Floats, watch: Integers, totals: Integers, candle: int, bar: Integers, woken: Integers,
-    flagged: int, steps: Integers, prices: Integers, available: int, market: Integers, tiers: Integers,
+    state: Integers, habits: Floats, watch: Integers, totals: Integers, candle: int, bar: Integers, visits: Integers,
+    woken: Integers, flagged: int, steps: Integers, prices: Integers, available: int, market: Integers, tiers: Integers,
     events: Integers, count: int,
 ) -> int:  # fmt: skip
     """Stops, takes and resting entries inside the candle share what the open left of the cap; what is left of a position
     may then be liquidated. Exits that the open did not fill wait for the next one."""
-    buys, sells, both = _path_orders(state, bar, woken, flagged, steps, prices, market)
+    buys, sells, both = _path_orders(state, bar, visits, woken, flagged, steps, prices, market)
     offer, demand = shared_out(available, both[0], both[1])
     buy_fraction = slippage_fraction(buys[0], buys[1], bar[at.IN_VOLUME], market)
     sell_fraction = slippage_fraction(sells[0], sells[1], bar[at.IN_VOLUME], market)
@@ -422,14 +429,16 @@ def _new_day(triggers: Singles, days: Floats, close: float) -> None:
 
 @njit(cache=True, nogil=True)
 def run_market(
-    first: int, bars: Integers, floats: Floats, closed: NDArray[np.bool_], atr: Floats, regime: NDArray[np.int8],
-    scores: Singles, segments: Integers, state: Integers, habits: Floats, triggers: Singles, watch: Integers,
+    first: int, bars: Integers, visits: Integers, floats: Floats, closed: NDArray[np.bool_], atr: Floats,
+    regime: NDArray[np.int8], scores: Singles, segments: Integers, state: Integers, habits: Floats, triggers: Singles,
+    watch: Integers,
     days: Floats, totals: Integers, market: Integers, tiers: Integers, events: Integers, out: Integers,
     flags: Bytes, woken: Integers,
 ) -> tuple[int, int]:  # fmt: skip
     """Run candles [first, T) of one market.
 
-    Shapes: bars int64 [T, IN_FIELDS]; floats float64 [T, 3] (low, high, close); closed, atr, regime [T, K];
+    Shapes: bars int64 [T, IN_FIELDS]; visits int64 [V, 2] (`trader.broker.path`);
+    floats float64 [T, 3] (low, high, close); closed, atr, regime [T, K];
     scores float32 [T, n] (read where the agent's timeframe closed); segments int64 [K + 1], the agents of each
     timeframe; events int64 [capacity, EVENT_FIELDS]; out int64 [T, OUT_FIELDS]; flags uint8 [_CHUNK];
     woken int64 [3, n] scratch.
@@ -460,8 +469,8 @@ def run_market(
                     state, habits, watch, totals, t, bar, woken[0], flagged, woken[1], market, tiers, events, count
                 )
                 count = _on_path(
-                    state, habits, watch, totals, t, bar, woken[0], flagged, woken[1], woken[2], left, market, tiers, events,
-                    count,
+                    state, habits, watch, totals, t, bar, visits, woken[0], flagged, woken[1], woken[2], left, market,
+                    tiers, events, count,
                 )  # fmt: skip
                 count = _at_close(
                     state, habits, triggers, watch, t, bar, closed[t], scores[t], atr[t], regime[t],

@@ -68,7 +68,12 @@ more than 64 bits hold."""
 OUT_CASH, OUT_MARGIN, OUT_UNREALISED, OUT_FIELDS = range(4)
 
 # --- per-candle inputs (int64) ---------------------------------------------------------------------------------
-IN_MS, IN_OPEN, IN_HIGH, IN_LOW, IN_CLOSE, IN_VOLUME, IN_RATE, IN_MARK, IN_PRESENT, IN_TRADING, IN_FIELDS = range(11)
+(
+    IN_MS, IN_OPEN, IN_HIGH, IN_LOW, IN_CLOSE, IN_VOLUME, IN_RATE, IN_MARK, IN_PRESENT, IN_TRADING,
+    IN_VISIT, IN_VISITS,
+    IN_FIELDS,
+) = range(13)  # fmt: skip
+"""IN_VISIT is the first of the candle's IN_VISITS rows in the block's table of visits (`trader.broker.path`)."""
 
 RATE_SCALE: Final = 1_000_000_000_000
 """Funding rates are counted in 1e-12."""

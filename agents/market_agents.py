@@ -82,7 +82,7 @@ def mixing_of(genomes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArra
     mixing[scores.IDEA_WEIGHT] = genomes[:, index["idea_weight"]]
     mixing[scores.LONG_BIAS] = genomes[:, index["long_bias"]]
     mixing[scores.SHORT_BIAS] = genomes[:, index["short_bias"]]
-    for offset, name in enumerate(("affinity_bull", "affinity_bear", "affinity_range", "affinity_volatile"), start=1):
+    for offset, name in enumerate(("affinity_bull", "affinity_bear", "affinity_range", "affinity_crash"), start=1):
         mixing[scores.FIRST_AFFINITY + offset] = genomes[:, index[name]]
     return weights, mixing
 

@@ -132,15 +132,18 @@ def test_there_are_features_of_every_kind():
 
 
 @pytest.mark.parametrize(
-    ("move", "sigma", "recent", "label"),
+    ("move", "recent_move", "sigma", "recent", "label"),
     [
-        (0.10, 0.01, 0.01, Regime.BULL),
-        (-0.10, 0.01, 0.01, Regime.BEAR),
-        (0.05, 0.01, 0.01, Regime.RANGE),
-        (0.10, 0.01, 0.02, Regime.VOLATILE),
-        (0.0, 0.0, 0.0, Regime.RANGE),
+        (0.10, 0.0, 0.01, 0.01, Regime.BULL),
+        (-0.10, -0.10, 0.01, 0.01, Regime.BEAR),
+        (0.05, 0.0, 0.01, 0.01, Regime.RANGE),
+        (-0.10, -0.10, 0.01, 0.02, Regime.CRASH),
+        (0.03, -0.05, 0.01, 0.02, Regime.CRASH),
+        (0.03, 0.05, 0.01, 0.02, Regime.RANGE),
+        (0.10, -0.03, 0.01, 0.02, Regime.BULL),
+        (0.0, 0.0, 0.0, 0.0, Regime.RANGE),
     ],
 )
-def test_regime_label(move, sigma, recent, label):
-    assert regime.label(move, sigma, recent) == label
-    assert regime.label.py_func(move, sigma, recent) == label
+def test_regime_label(move, recent_move, sigma, recent, label):
+    assert regime.label(move, recent_move, sigma, recent) == label
+    assert regime.label.py_func(move, recent_move, sigma, recent) == label

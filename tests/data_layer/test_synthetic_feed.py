@@ -12,7 +12,8 @@ from trader.core.types import UserError
 from trader.feeds.base import Feed
 from trader.feeds.instruments import TradingTerms
 from trader.feeds.synthetic import DEFAULT_START_MS, DEFAULT_SYMBOLS, SyntheticFeed
-from trader.feeds.synthetic_market import student, uniform
+from trader.feeds.synthetic_draws import logarithm, normal, precision, uniform
+from trader.feeds.synthetic_modes import SyntheticTerms
 
 HOUR = 3_600_000
 
@@ -29,9 +30,15 @@ def joined(feed, size, after_ms=None):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**63 - 1), st.integers(1, 400), st.integers(-5, 600), st.integers(0, 50))
-def test_any_block_size_and_any_start_give_the_same_frames(seed, size, after, warmup):
-    feed = feed_of(seed, 600, warmup=warmup)
+@given(
+    st.integers(0, 2**63 - 1), st.integers(1, 400), st.integers(-5, 600), st.integers(0, 50),
+    st.sampled_from([
+        SyntheticTerms(), SyntheticTerms("planted", (("bull", 37), ("crash", 5), ("range", 20))), SyntheticTerms("null"),
+        SyntheticTerms("planted", edge=0.5, correlation=0.0),
+    ]),
+)  # fmt: skip
+def test_any_block_size_and_any_start_give_the_same_frames(seed, size, after, warmup, market):
+    feed = feed_of(seed, 600, warmup=warmup, market=market)
     whole = joined(feed, 10_000)
     for name, values in joined(feed, size).items():
         assert values.tobytes() == whole[name].tobytes(), name
@@ -60,7 +67,8 @@ def test_candles_are_valid_on_their_tick_and_lot(base_ms):
     assert (low <= np.minimum(o, c)).all()
     assert (low > 0.0).all()
     assert (v > 0.0).all()
-    np.testing.assert_array_equal(o[1:], c[:-1])
+    # an open is the close before it, but for a jump once in many hours
+    assert np.mean(o[1:] != c[:-1]) < 0.01 * max(base_ms / HOUR, 1.0)
     for m, instrument in enumerate(feed.instruments):
         assert instrument.minimum_quantity == instrument.lot > 1
         for values, step in ((o, instrument.tick), (h, instrument.tick), (low, instrument.tick), (c, instrument.tick),
@@ -68,27 +76,6 @@ def test_candles_are_valid_on_their_tick_and_lot(base_ms):
             per_unit = 10**8 // step
             np.testing.assert_array_equal(np.rint(values[:, m] * per_unit) / per_unit, values[:, m])
         assert (instrument.perpetual, instrument.source, len(instrument.tiers)) == (True, "synthetic", 1)
-
-
-def test_returns_look_like_a_market():
-    """Fat tails, clustered volatility, correlated symbols, both directions; bounds far from what one seed gives."""
-    candles = joined(feed_of(3, 40_000), 4096)["candles"]
-    returns = np.diff(np.log(candles[:, :, 3]), axis=0)
-    centred = returns - returns.mean(axis=0)
-    kurtosis = (centred**4).mean(axis=0) / centred.var(axis=0) ** 2
-    assert (kurtosis > 5.0).all()
-    size = np.abs(returns)
-    for m in range(3):
-        assert np.corrcoef(size[:-1, m], size[1:, m])[0, 1] > 0.1
-        assert abs(np.corrcoef(returns[:-1, m], returns[1:, m])[0, 1]) < 0.05
-    correlation = np.corrcoef(returns.T)
-    assert ((correlation > 0.5) | (correlation == 1.0)).all()
-    assert ((returns.std(axis=0) > 0.003) & (returns.std(axis=0) < 0.02)).all()
-    prices = candles[:, :, 3] / candles[0, :, 0]
-    assert (prices.max(axis=0) < 50.0).all()
-    assert (prices.min(axis=0) > 0.02).all()
-    hours = candles[: 24 * 1600, :, 4].reshape(-1, 24, 3).mean(axis=0)
-    assert (hours.max(axis=0) > 1.5 * hours.min(axis=0)).all()
 
 
 def test_funding_every_eight_hours():
@@ -143,9 +130,17 @@ def test_the_draws_have_their_distributions():
     values = np.array([uniform(1, i, 0, 0, 0) for i in range(20_000)])
     assert abs(values.mean() - 0.5) < 0.01
     assert abs(values.var() - 1 / 12) < 0.003
-    draws = np.array([student(1, i, 0, 1) for i in range(40_000)])
-    assert abs(draws.mean()) < 0.03
+    normals = np.array([normal(1, i, 0, 1) for i in range(40_000)])
+    assert abs(normals.mean()) < 0.02
+    assert abs(normals.var() - 1.0) < 0.03
+    assert np.quantile(normals, 0.99) == pytest.approx(2.326, abs=0.06)
+    draws = normals / np.sqrt([precision(1, i, 0, 2) for i in range(40_000)])
     assert abs(draws.var() - 1.0) < 0.15
     # quartile of Student-t with 4 degrees of freedom (0.7407), brought to variance 1
     assert np.quantile(draws, 0.75) == pytest.approx(0.7407 / np.sqrt(2.0), abs=0.02)
     assert np.quantile(draws, 0.99) == pytest.approx(3.7469 / np.sqrt(2.0), abs=0.15)
+
+
+def test_the_logarithm_is_one():
+    values = np.concatenate([np.logspace(-300, 300, 2001), np.random.default_rng(0).random(2000), [1.0, 2.0**-53]])
+    np.testing.assert_allclose([logarithm(value) for value in values], np.log(values), rtol=4e-16, atol=4e-16)

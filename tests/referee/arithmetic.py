@@ -69,6 +69,9 @@ class Bar:
     volume: int
     rate: int = 0
     mark: int = 0
+    way: tuple[
+        tuple[int, ...], ...
+    ] = ()  # of each finer candle: open, extremes in order; a third entry 1 if either order
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -165,8 +168,36 @@ def draw(seed: int, ms: int) -> int:
     return (x >> 32) * 1000 >> 32
 
 
-def visits(bar: Bar, side: int, rules: Rules) -> tuple[int, int]:
-    """The two extremes in the order in which the path visits them, for a position of `side`."""
+def way_of(candle, finer, bar: Bar, rules: Rules) -> tuple[tuple[int, int, int, bool], ...]:
+    """Of every finer candle, and at last of the candle itself: open, the two extremes in order, and whether the order is
+    open. A price is rounded towards the candle's open, not across it, and moved into the candle."""
+
+    def units(price: float) -> int:
+        scaled = price * 10.0**rules.price_exponent
+        slack = max(abs(scaled) * 1e-15, 1e-6)
+        unit = bar.open
+        if price > candle[0]:
+            unit = max(math.floor(scaled + slack), bar.open)
+        elif price < candle[0]:
+            unit = min(math.ceil(scaled - slack), bar.open)
+        return min(max(unit, bar.low), bar.high)
+
+    way = []
+    for opened, high, low, close, *_ in (*finer, candle):
+        first, second = (high, low) if close < opened else (low, high)
+        way.append((units(opened), units(first), units(second), close == opened))
+    return tuple(way)
+
+
+def visits(bar: Bar, side: int, rules: Rules) -> tuple[int, ...]:
+    """The prices that the path visits after the open, in order, for a position of `side`."""
+    if rules.path == "detail" and bar.way:
+        prices: list[int] = []
+        for opened, first, second, either in bar.way:
+            hurts_first = (min, max) if side > 0 else (max, min)
+            extremes = tuple(of(first, second) for of in hurts_first) if either else (first, second)
+            prices += (opened, *extremes)
+        return tuple(prices)
     hurts_first = (bar.low, bar.high) if side > 0 else (bar.high, bar.low)
     if rules.path == "pessimistic" or bar.close == bar.open:
         return hurts_first

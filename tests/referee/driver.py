@@ -7,21 +7,25 @@ all balances, positions and queued orders. Axes: n agents, K timeframes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from agents import layout as at
 from agents.decisions import queue_exit, refresh_rows
 from agents.kernel import close_all, run_market
 from agents.orders import next_id
-from tests.referee.arithmetic import Bar, Rules, candle_integers
+from tests.referee.arithmetic import Bar, Rules, candle_integers, way_of
 from tests.referee.book import Agent, Order
 from tests.referee.engine import Referee
 from tests.referee.habits import decide
 from tests.referee.scenarios import HOUR, START, Scenario, Send
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
 from trader.core.rows import ENTRY, EXIT, FUNDING, PARTIAL, REJECT, Limit, OrderKind, Reject
-from trader.core.types import Block, Instrument, LeverageTier
-from trader.session.market_run import bars_of
+from trader.core.types import Block, Instrument, LeverageTier, Visits
+from trader.feeds import detail
+from trader.feeds.files import Candles
+from trader.session.market_run import bars_of, visits_of
 
 _TABLES = {
     at.EVENT_ENTRY: ENTRY, at.EVENT_EXIT: EXIT, at.EVENT_PARTIAL: PARTIAL, at.EVENT_REJECT: REJECT,
@@ -68,6 +72,19 @@ def instrument_of(rules: Rules) -> tuple[np.ndarray, np.ndarray]:
     return market_vector(instrument, exchange), tier_table(instrument)
 
 
+def finer_visits(scenario: Scenario) -> Visits | None:
+    """The visits that a feed with these finer candles (ten minutes each) would tell; None without any."""
+    if not scenario.finer:
+        return None
+    step = HOUR // 6
+    times = [START + t * HOUR + k * step for t, all_of in enumerate(scenario.finer) for k in range(len(all_of))]
+    values = np.array([candle for all_of in scenario.finer for candle in all_of]).reshape(-1, 5)
+    here = [t for t, candle in enumerate(scenario.candles) if candle]
+    base = np.array([scenario.candles[t] for t in here]).reshape(-1, 5)
+    found = detail.Detail(step, Candles(np.array(times, np.int64), values))
+    return detail.visits_of([(START + np.array(here, np.int64) * HOUR, base, found)], HOUR, None)
+
+
 class KernelSide:
     """The arrays of one market and calls of the compiled kernel on them."""
 
@@ -81,9 +98,10 @@ class KernelSide:
         present = np.array([c is not None for c in scenario.candles])[:, None]
         block = Block(
             START + np.arange(frames) * HOUR, candles, present, stamps[:, :1], stamps[:, 1:],
-            np.zeros((frames, 1), np.int64), phase,
+            np.zeros((frames, 1), np.int64), phase, visits=finer_visits(scenario),
         )  # fmt: skip
         self.bars = bars_of(block, 0, self.market, funding=True)
+        self.visits = visits_of(block, 0, self.market, self.bars)
         self.floats = np.ascontiguousarray(candles[:, 0, [2, 1, 3]])
         scored = bool(scenario.scores)
         self.closed = np.array(scenario.closed) if scored else np.zeros((frames, timeframes), np.bool_)
@@ -117,7 +135,8 @@ class KernelSide:
         out = np.zeros((stop - first, at.OUT_FIELDS), np.int64)
         events = np.zeros((at.EVENTS_PER_CANDLE * n * (stop - first + 1), at.EVENT_FIELDS), np.int64)
         reached, count = run_market(
-            0, self.bars[part], self.floats[part], self.closed[part], self.atr[part], self.regime[part], self.scores[part],
+            0, self.bars[part], self.visits, self.floats[part], self.closed[part], self.atr[part], self.regime[part],
+            self.scores[part],
             self.segments, self.state, self.habits, self.triggers, self.watch, self.days, self.totals, self.market,
             self.tiers, events, out, np.zeros(128, np.uint8),
             np.zeros((3, n), np.int64),
@@ -287,7 +306,10 @@ def bar_of(scenario: Scenario, t: int) -> Bar:
     if stamp and rules.perpetual:
         rate = round(stamp[0] * 1e12)
         mark = integers[0] if stamp[1] != stamp[1] else round(stamp[1] * 10.0**rules.price_exponent)
-    return Bar(START + t * HOUR, True, scenario.trading[t], *integers, rate, mark)
+    bar = Bar(START + t * HOUR, True, scenario.trading[t], *integers, rate, mark)
+    if scenario.finer and scenario.finer[t]:
+        bar = replace(bar, way=way_of(candle, scenario.finer[t], bar, rules))
+    return bar
 
 
 def _compare(kernel: KernelSide, referee: RefereeSide, where: str) -> int:

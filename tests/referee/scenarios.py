@@ -69,6 +69,7 @@ class Scenario:
     cuts: set[int] = field(default_factory=set)
     timeframes: int = 1
     ends: bool = False
+    finer: list[list[tuple[float, ...]]] = field(default_factory=list)
 
 
 def loguniform(random: Random, low: float, high: float) -> float:
@@ -150,6 +151,27 @@ def _candles(random: Random, count: int, rules: Rules, typical: int, depth: floa
     return candles
 
 
+def _finer(random: Random, candle: tuple[float, ...] | None, tick: float) -> list[tuple[float, ...]]:
+    """Finer candles on a walk from open to close: none, some (holes, extremes never reached) or six; now and then they go
+    beyond the candle, have no colour, or lie between the ticks."""
+    if candle is None or random.random() < 0.1:
+        return []
+    opened, high, low, close = candle[:4]
+    found, last = [], opened
+    for k in range(6):
+        target = close if k == 5 else random.choice((high, low, random.uniform(low, high), last))
+        ends = [last, target, random.uniform(low, high), random.choice((low, high, target))]
+        if random.random() < 0.5:
+            ends = [max(round(x / tick), 1) * tick for x in ends]
+        if random.random() < 0.05:
+            ends.append(random.choice((high * 1.01, low * 0.99)))
+        shown = ends[0] if random.random() < 0.15 else ends[1]
+        if random.random() < 0.85:
+            found.append((ends[0], max(ends), min(ends), shown, 0.0))
+        last = target if random.random() < 0.8 else random.uniform(low, high)
+    return found
+
+
 def _habits(random: Random, timeframe_ms: int) -> Habits:
     return Habits(
         threshold=random.choice((0.2, 0.5, 0.05)), exit_threshold=random.choice((1e-3, 0.1, 0.6)),
@@ -225,7 +247,7 @@ def build(random: Random, seed: int) -> Scenario:
         price_exponent, quantity_exponent, tick, lot, random.choice((0, lot * 3)), random.choice((0, 5 * 10**8)),
         maker, taker, random.choice((10_000_000, 10_000_000, 1_000_000, 100_000_000)),
         random.choice((20_000, 0, 20_000, 300_000, 6_000_000)), random.choice((1_000_000, 1_000_000, 0, 20_000_000)),
-        random.choice((1_250_000, 1_250_000, 0)), random.choice(("colour", "colour", "pessimistic", "random")),
+        random.choice((1_250_000, 1_250_000, 0)), random.choice(("colour", "colour", "pessimistic", "random", "detail")),
         random.randrange(2**31), random.choice((0, 0, 0, 1, 2)) * HOUR, perpetual,
         _tiers(random, wealth) if perpetual else (Tier(0, 0, 0, 1),),
     )  # fmt: skip
@@ -265,6 +287,8 @@ def build(random: Random, seed: int) -> Scenario:
             if candles[t] and random.random() < 0.02
         ]
         _scores(random, scenario)
+    if rules.path == "detail":
+        scenario.finer = [_finer(random, candle, tick / 10.0**price_exponent) for candle in candles]
     often = random.choice((1.0, 1.0, 0.3, 0.0))
     scenario.cuts = {t for t in range(count) if random.random() < often} | {send.candle for send in scenario.sends}
     scenario.cuts.add(count - 1)

@@ -94,6 +94,7 @@ BROKEN = {
         quantity, cap, demand, volume, replace(rules, lot=1))),
     "liquidation a unit late": (engine, "liquidation_price", lambda side, *rest: max(
         arithmetic.liquidation_price(side, *rest) - side, 0)),
+    "finer candles looked at by their colour only": (driver, "way_of", lambda *all_of: ()),
     "the other extreme first": (engine, "visits", lambda *all_of: arithmetic.visits(*all_of)[::-1]),
     "sold value rounded up": (engine, "value", lambda price, quantity, side, rules: arithmetic.value(
         price, quantity, 1, rules)),

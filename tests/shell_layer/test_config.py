@@ -199,6 +199,7 @@ OTHERS = {
     "pool.currency": "EUR", "exchange.id": "kraken", "feed.symbols": ["A/USDT"], "feed.timeframes": ["1h"],
     "population.archetypes": ["trend"], "exchange.market_type": "spot", "feed.base_timeframe": "4h",
     "session.candles": 9, "feed.warmup": 9, "exchange.tiers": "f.json", "feed.kind": "replay",
+    "feed.synthetic.mode": "null", "feed.synthetic.schedule": [["bull", 9]], "feed.synthetic.holes": 0.1,
 }  # fmt: skip
 
 
@@ -241,6 +242,7 @@ def test_the_hash_is_the_same_tomorrow():
     assert json.loads(text)["feed"] == {
         "base_timeframe": "1h", "end": None, "gaps": "record", "kind": "synthetic", "start": None, "symbols": None,
         "timeframes": ["1h", "4h", "1d"], "warmup": None,
+        "synthetic": {"correlation": 0.7, "edge": 1.0, "holes": 0.0, "mode": "regimes", "schedule": []},
     }  # fmt: skip
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
 

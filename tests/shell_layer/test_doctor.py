@@ -63,6 +63,67 @@ def test_an_answer_without_a_time_is_no_answer():
     assert "not compared" in clock.detail
 
 
+def test_an_answer_that_drips_is_not_waited_for(monkeypatch):
+    """Each byte comes in time, the whole never would."""
+    import socket
+    import time
+
+    monkeypatch.setattr(doctor, "WHOLE_ANSWER_S", 0.6)
+    server = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def drip():
+        connection, _ = server.accept()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not done.wait(0.05):
+            connection.sendall(b" ")
+        connection.close()
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    begun = time.monotonic()
+    reached, clock = doctor._exchange(f"http://127.0.0.1:{server.getsockname()[1]}/time")
+    done.set()
+    thread.join()
+    server.close()
+    assert time.monotonic() - begun < 3
+    assert (reached.ok, reached.fatal, clock.ok) == (False, False, True)
+    assert "no whole answer" in reached.detail
+
+
+def test_what_is_no_http_is_told():
+    import socket
+
+    server = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=lambda: server.accept()[0].sendall(b"SSH-2.0-nothing\r\n"), daemon=True)
+    thread.start()
+    reached, _ = doctor._exchange(f"http://127.0.0.1:{server.getsockname()[1]}/time")
+    server.close()
+    assert not reached.ok
+
+
+def test_processors_and_torch_are_told_without_loading_torch():
+    import sys
+
+    before = set(sys.modules)
+    assert "usable" in doctor._cores().detail
+    assert doctor._torch().ok
+    assert "torch" not in set(sys.modules) - before
+
+
+def test_an_older_schema_is_told_with_the_command_that_helps(tmp_path):
+    import sqlite3
+
+    from trader.store.store import open_store
+
+    path = tmp_path / "old.db"
+    open_store(str(path), create=True).close()
+    assert "schema" in doctor._database(str(path)).detail
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert not doctor._database(str(path)).ok
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package-at-all",))
     found = doctor._versions()[-1]

@@ -178,6 +178,9 @@ class Simulation:
             self.candles += 1
         if number % 8 == 0:
             self.put("stamp", market=0, ts=time_ms, rate=1e-4, mark=float("nan"))
+            for visit, extreme in enumerate((1, -1, 1), start=1):
+                price = 100.0 + extreme * visit
+                self.put("visit", ts=time_ms, market=0, visit=visit, extreme=extreme, tied=0, price=price)
             self.frame.incidents.append(Incident(time_ms, "gap", "BBB/USDT", "1 candle missing"))
 
     def act(self, agent: int, time_ms: int, number: int) -> None:

@@ -49,6 +49,7 @@ class Path(IntEnum):
     COLOUR = 0
     PESSIMISTIC = 1
     RANDOM = 2
+    DETAIL = 3
 
 
 @dataclass(frozen=True, slots=True)

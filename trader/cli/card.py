@@ -56,11 +56,18 @@ def assumptions(config: Config) -> list[str]:
     cost = f"{exchange.fees.taker:.3%} fee and {exchange.slippage:.3%} half spread a fill"
     money = f"{pool.capital:,.0f} {pool.currency} shared by {config.population.size:,} agents"
     return [
-        f"1 Market  {MARKETS[config.feed.kind]} (seed {config.session.seed}); {kind}.",
+        f"1 Market  {_market(config)} (seed {config.session.seed}); {kind}.",
         f"2 Fills   decided at a close, filled from the next open on, {share}.",
         f"3 Costs   {cost}, impact that grows with the population's demand{funding}.",
         f"4 Money   paper only: {money}; one run is an anecdote, no evidence of skill.",
     ]
+
+
+def _market(config: Config) -> str:
+    """What the candles are; of a made-up market also what is in it."""
+    planted = {"planted": ", with an edge planted in it", "null": ", without any edge: a martingale"}
+    more = planted.get(config.feed.synthetic.mode, "") if config.feed.kind == "synthetic" else ""
+    return MARKETS[config.feed.kind] + more
 
 
 def _next(summary: Mapping[str, Any]) -> list[str]:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from trader.core.config import Config, as_dict, load
 from trader.core.config_file import section
+from trader.core.config_values import Later
 from trader.core.errors import UserError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -32,37 +34,76 @@ def toml_text(tree: Mapping[str, Any], above: str = "") -> str:
 
 
 def commented_config(kind: str) -> str:
-    """A config file in which every key stands, commented out where its default is meant.
+    """A config file in which every key stands under its meaning, commented out with its default.
+
+    Taking the `# ` away from every line that has a key gives the same config again (`EXAMPLES` apart).
 
     Raises:
         UserError: `kind` is no feed.
     """
     config = load(None, [], {"feed.kind": kind})
-    head = (
-        "# Every key with its meaning and its default. A line that begins with '# ' and a key is the default;\n"
-        "# take the '# ' away to change it.\n"
-    )
-    return head + "\n".join(_commented(Config, as_dict(config), ())) + "\n"
+    return HEAD.format(kind=kind) + "\n".join(_commented(Config, as_dict(config), ())) + "\n"
+
+
+HEAD: Final = """# A config of nested-trader: {kind} feed. Every key stands here under its meaning, with its default.
+# To change one, take the '# ' before the key away and write another value; what stays commented keeps its default.
+# Keys marked (example) are not set by default. Check with: trader config check FILE
+"""
+
+EXAMPLES: Final = {
+    "session.name": "my-first",
+    "session.candles": 4000,
+    "feed.symbols": ["BTC/USDT", "ETH/USDT"],
+    "feed.start": "2022-01-01",
+    "feed.end": "2023-01-01",
+    "feed.warmup": 1000,
+    "exchange.tiers": "tiers.json",
+    "population.archetypes": ["trend", "momentum"],
+    "store.url": "sqlite:///data/runs/mine.db",
+}
+"""What may stand at a key that has no default."""
+
+_WIDTH: Final = 110
 
 
 def _commented(model: type[BaseModel], tree: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[str]:
+    """Lines of a table and of the tables in it: each key under its meaning."""
     tables = []
     if above not in ((), ("levels",)):
         yield ""
+        yield from _meaning(model.__doc__ or "")
         yield f"[{'.'.join(above)}]"
     for name, field in model.model_fields.items():
         inner = section(model, (name,))
         if inner is not None and above in ((), ("levels",)):
             tables.append((inner, name))
             continue
-        meaning = field.description or ""
-        if field.is_required():
-            yield f"{name} = {toml_value(tree[name])}  # {meaning}"
-            continue
-        value = "" if tree[name] is None else toml_value(tree[name])
-        yield f"# {name} = {value}  # {meaning}"
+        later = next((mark.func.version for mark in field.metadata if _is_later(mark)), None)
+        meaning = (field.description or "") + (f" (only this value before version {later})" if later else "")
+        yield from _meaning(meaning)
+        for key, part in inner.model_fields.items() if inner else ():
+            yield from _meaning(f"{key}: {part.description}")
+        yield _key_line(name, tree[name], EXAMPLES.get(".".join((*above, name))), required=field.is_required())
     for inner, name in tables:
         yield from _commented(inner, tree[name], (*above, name))
+
+
+def _meaning(text: str) -> list[str]:
+    """Comment lines; indented, so that they do not look like keys."""
+    return textwrap.wrap(" ".join(text.split()), _WIDTH, initial_indent="#   ", subsequent_indent="#   ")
+
+
+def _key_line(name: str, value: object, example: object, *, required: bool) -> str:
+    """The line of one key."""
+    if required:
+        return f"{name} = {toml_value(value)}"
+    if value is not None:
+        return f"# {name} = {toml_value(value)}"
+    return f"# {name} = {toml_value('...' if example is None else example)}  # (example)"
+
+
+def _is_later(mark: object) -> bool:
+    return isinstance(getattr(mark, "func", None), Later)
 
 
 def _plain(value: object) -> bool:

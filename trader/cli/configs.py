@@ -15,7 +15,7 @@ from trader.core.errors import UserError
 app = typer.Typer(rich_markup_mode=None, help="Write, check and show configs.")
 
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="File to write; '-' is stdout.")]
-Kind = Annotated[str, typer.Option(metavar="KIND", help="feed.kind of the new config: synthetic or replay.")]
+Kind = Annotated[str, typer.Option(metavar="KIND", help="Feed of the new config: synthetic, replay or live.")]
 
 
 @app.command()

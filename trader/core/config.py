@@ -94,6 +94,34 @@ class SessionConfig(Section):
     )
 
 
+class SyntheticConfig(Section):
+    """What kind of made-up market it is."""
+
+    mode: Literal["regimes", "planted", "null"] = Field(
+        "regimes",
+        description="`regimes`: bull, bear, range and crash; `planted`: trends and ranges with an edge that is known to "
+        "pay after costs; `null`: no edge at all, a martingale",
+    )
+    schedule: tuple[tuple[Literal["bull", "bear", "range", "crash"], Count], ...] = Field(
+        (),
+        description='regimes in order with their length in base candles, repeated, as `[["bull", 2000], ["bear", 2000]]`; '
+        "default: drawn from the seed",
+    )
+    edge: Annotated[float, Strict(), Field(ge=0, le=10, allow_inf_nan=False)] = Field(
+        1.0, description="factor on everything predictable: drifts and pulls"
+    )
+    correlation: Fraction = Field(0.7, description="of the shocks of any two markets")
+    holes: Annotated[float, Strict(), Field(ge=0, le=0.5, allow_inf_nan=False)] = Field(
+        0.0, description="share of candles that are missing"
+    )
+
+    @model_validator(mode="after")
+    def _null_has_nothing(self) -> Self:
+        if self.mode == "null" and (self.schedule or self.edge != 1.0):
+            raise ValueError("mode null has neither schedule nor edge: nothing in it is predictable")
+        return self
+
+
 class FeedConfig(Section):
     """Where candles come from."""
 
@@ -122,6 +150,7 @@ class FeedConfig(Section):
         description="base candles of history before `start`; default: what the longest timeframe needs",
     )
     gaps: Literal["record"] = Field("record", description="holes are recorded as incidents and never filled")
+    synthetic: SyntheticConfig = Field(SyntheticConfig(), description="the made-up market of `synthetic`")
 
     @model_validator(mode="before")
     @classmethod
@@ -170,13 +199,20 @@ class ExchangeConfig(Section):
         0.1, description="largest share of a candle's volume that all agents together may trade"
     )
     tiers: Text | None = Field(
-        None, description="JSON file of leverage tiers; default: one tier, 0.5 % maintenance, 20x"
+        None,
+        description="JSON file of leverage tiers; default: those of the instruments, else one, 0.5 % maintenance, 20x",
+    )
+    instruments: Text | None = Field(
+        None,
+        description="JSON file of ticks, lots, minima, fees and tiers (`trader data instruments`, or ccxt's markets); "
+        "default: the table that ships for the exchange, and 1e-8 for what it does not know",
     )
     funding: Flag = Field(True, description="charge funding at the stamps of the feed (swap only)")
-    path: Literal["colour", "pessimistic", "random"] = Field(
+    path: Literal["colour", "pessimistic", "random", "detail"] = Field(
         "colour",
         description="order of high and low inside a candle: `colour` (a falling candle goes high first), "
-        "`pessimistic` (what hurts comes first), `random` (drawn with the measured probability)",
+        "`pessimistic` (what hurts comes first), `random` (drawn with the measured probability), `detail` (as finer "
+        "candles of the same files say, else `colour`)",
     )
     latency_candles: Amount = Field(0, description="further candles between a decision and its fill")
     urls: Annotated[dict[Text, WebAddress], later({}, "0.8")] = Field(

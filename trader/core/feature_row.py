@@ -30,7 +30,7 @@ from trader.core.indicators import (
     strength,
     weighted_sum,
 )
-from trader.core.regime import HORIZON, label
+from trader.core.regime import HORIZON, RECENT, label
 from trader.core.timeframes import DAY_MS, HOUR_MS, MONDAY_MS, WEEK_MS
 from trader.core.types import CLOSE, HIGH, LOW, OPEN
 
@@ -230,4 +230,5 @@ def describe(
     _clock_and_funding(close_ms, funding, row)
     for i in range(COLUMNS):
         row[i] = min(max(row[i], -BOUND), BOUND)
-    return atr, label(close[-1] / close[-1 - HORIZON] - 1.0, sigma, recent)
+    last = close[-1]
+    return atr, label(last / close[-1 - HORIZON] - 1.0, last / close[-1 - RECENT] - 1.0, sigma, recent)

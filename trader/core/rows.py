@@ -107,13 +107,13 @@ class Reject(IntEnum):
 
 
 class Regime(IntEnum):
-    """Market regime of a candle, from closed candles only."""
+    """What kind of market it is; UNKNOWN: too little history, or a market without regimes (trader/core/regime.py)."""
 
     UNKNOWN = 0
     BULL = 1
     BEAR = 2
     RANGE = 3
-    VOLATILE = 4
+    CRASH = 4
 
 
 class Phase(IntEnum):
@@ -216,6 +216,10 @@ CANDLE: Final = TableSpec(
 STAMP: Final = TableSpec("stamp", _columns("seq market ts rate:float mark:float"), "stamp")
 """Funding stamps as the feed delivered them: rate as a fraction, mark price as a float (NaN if the feed has none)."""
 
+VISIT: Final = TableSpec("visit", _columns("seq ts market visit extreme tied price:float"), "visit")
+"""The way through candles as finer ones tell it (`exchange.path = "detail"`): see `trader.core.types.Visits`. A candle
+without rows goes as the colour rule says."""
+
 EQUITY: Final = TableSpec("equity", _columns("seq frame time_ms cash reserved unrealised equity peak"), "equity")
 """The pool after every frame, in 1e-8: equity = cash + reserved + unrealised; peak is its running maximum."""
 
@@ -304,7 +308,7 @@ FUNNEL: Final = TableSpec("funnel", _columns("seq market archetype stage count")
 TABLES: Final[dict[str, TableSpec]] = {
     spec.name: spec
     for spec in (
-        CANDLE, STAMP, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
+        CANDLE, STAMP, VISIT, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
         BIRTH, DEATH, FITNESS, LEVEL, FUNNEL,
     )
 }  # fmt: skip

@@ -14,7 +14,7 @@ from trader.core.errors import SurroundingsError, UserError
 
 __all__ = [
     "CLOSE", "HIGH", "LOW", "OPEN", "VOLUME", "Block", "Incident", "Instrument", "LeverageTier", "SurroundingsError",
-    "UserError",
+    "UserError", "Visits",
 ]  # fmt: skip
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
@@ -69,6 +69,28 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Visits:
+    """The way through base candles as finer candles tell it: the prices visited, each beyond all before it.
+
+    place: int64 [V, 5]: open time of the base candle, market, number of the visit in its candle (from 1), extreme (+1 a
+      new high, -1 a new low), tied (1: this visit and the next come in the order that hurts a position); in the order of
+      the first three.
+    price: float64 [V].
+    A candle without visits goes as the colour rule says.
+    """
+
+    place: NDArray[np.int64]
+    price: NDArray[np.float64]
+
+    def between(self, first_ms: int, last_ms: int) -> Visits:
+        """Visits of the candles that open at first_ms to last_ms, both inclusive."""
+        part = slice(
+            int(np.searchsorted(self.place[:, 0], first_ms)), int(np.searchsorted(self.place[:, 0], last_ms, "right"))
+        )
+        return Visits(self.place[part], self.price[part])
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """T consecutive frames of M markets.
 
@@ -79,6 +101,7 @@ class Block:
       (mark NaN where the feed has no mark price).
     received: int64 [T, M] `rows.Received`; phase: int64 [T] `rows.Phase`.
     incidents: what the feed noticed in or before these frames.
+    visits: how finer candles went through these frames' candles; None where nobody asked.
     """
 
     times: NDArray[np.int64]
@@ -89,13 +112,17 @@ class Block:
     received: NDArray[np.int64]
     phase: NDArray[np.int64]
     incidents: tuple[Incident, ...] = field(default=())
+    visits: Visits | None = None
 
     def __len__(self) -> int:
         return len(self.times)
 
     def __getitem__(self, part: slice) -> Block:
         """Frames `part` of the block (views); the incidents stay with the first frame."""
+        times, visits = self.times[part], self.visits
+        if visits is not None:
+            visits = visits.between(int(times[0]), int(times[-1])) if len(times) else visits.between(0, -1)
         return Block(
-            self.times[part], self.candles[part], self.present[part], self.stamp_rate[part], self.stamp_mark[part],
-            self.received[part], self.phase[part], self.incidents if (part.start or 0) == 0 else (),
+            times, self.candles[part], self.present[part], self.stamp_rate[part], self.stamp_mark[part],
+            self.received[part], self.phase[part], self.incidents if (part.start or 0) == 0 else (), visits,
         )  # fmt: skip

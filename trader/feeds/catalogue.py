@@ -134,6 +134,11 @@ def source_timeframe(files: SymbolFiles, base_ms: int) -> int:
     return max(finer)
 
 
+def detail_timeframe(files: SymbolFiles, base_ms: int) -> int | None:
+    """The finest timeframe there is that divides a base timeframe and is shorter; None if there is none."""
+    return min((length for length in files.candles if length < base_ms and divides(length, base_ms)), default=None)
+
+
 def _listed(paths: tuple[Path, ...]) -> str:
     return ", ".join(str(path) for path in paths)
 

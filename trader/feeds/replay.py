@@ -7,7 +7,7 @@ candles inside a symbol's span become incidents of kind `gap`, told with the blo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from trader.core.aggregation import aggregate
 from trader.core.rows import Phase, Received
 from trader.core.timeframes import name
 from trader.core.types import Block, Incident, Instrument, UserError
-from trader.feeds.catalogue import SymbolFiles, find_symbols, source_timeframe
+from trader.feeds.catalogue import SymbolFiles, detail_timeframe, find_symbols, source_timeframe
+from trader.feeds.detail import Detail, visits_of
 from trader.feeds.files import Candles, read_candles, read_stamps
 from trader.feeds.funding import join
 from trader.feeds.history import MissingHistoryError
@@ -50,6 +51,7 @@ class _Market:
     rates: NDArray[np.float64] | None
     marks: NDArray[np.float64] | None
     gaps: tuple[_Gap, ...]
+    detail: Detail | None = None
 
 
 class ReplayFeed:
@@ -66,6 +68,7 @@ class ReplayFeed:
         end_ms: open time before which the feed ends, exclusive; None: the last there is.
         warmup: base candles of history before start, told with phase WARMUP.
         terms: fees and leverage tiers; None: the defaults of the market type.
+        detail: also tell how finer candles go through each base candle, where a symbol has any.
 
     Raises:
         UserError: nothing fits, a file is bad, a symbol has the wrong quote currency, or no candle lies in the span.
@@ -76,7 +79,7 @@ class ReplayFeed:
     def __init__(
         self, paths: Sequence[Path | str], *, exchange_id: str, market_type: str, symbols: tuple[str, ...] | None,
         base_ms: int, quote: str | None, start_ms: int | None = None, end_ms: int | None = None, warmup: int = 0,
-        terms: TradingTerms | None = None,
+        terms: TradingTerms | None = None, detail: bool = False,
     ) -> None:  # fmt: skip
         if start_ms is not None and end_ms is not None and start_ms >= end_ms:
             raise UserError(f"feed.start ({start_ms}) must be before feed.end ({end_ms})")
@@ -88,7 +91,7 @@ class ReplayFeed:
         self.base_ms = base_ms
         self.start_ms = start_ms
         begin = None if start_ms is None else start_ms - warmup * base_ms
-        loaded = [_load(files, base_ms, market_type == "swap") for files in found.values()]
+        loaded = [_load(files, base_ms, market_type == "swap", detail=detail) for files in found.values()]
         markets = [_cut(market, begin, end_ms) for market in loaded]
         self._left_out = tuple(market.symbol for market in markets if len(market.times) == 0)
         if symbols is not None and self._left_out:
@@ -106,6 +109,12 @@ class ReplayFeed:
                 f"{', '.join(map(str, self._places))}: no candles at or after feed.start",
                 tuple(market.symbol for market in self._markets),
             )
+        self._visits = None
+        self._detail_ms: dict[str, int | None] = {}
+        if detail:
+            self._detail_ms = {m.symbol: m.detail.length_ms if m.detail else None for m in self._markets}
+            self._visits = visits_of([(m.times, m.values, m.detail) for m in self._markets], base_ms, start_ms)
+            self._markets = tuple(replace(market, detail=None) for market in self._markets)
         self.symbols: tuple[str, ...] = tuple(market.symbol for market in self._markets)
         self.instruments: tuple[Instrument, ...] = instruments_for(self.symbols, terms or TradingTerms(market_type))
 
@@ -142,10 +151,12 @@ class ReplayFeed:
         arrays = (times.copy(), candles, present, rate, mark, received, phase)
         for array in arrays:
             array.flags.writeable = False
-        return Block(*arrays, incidents=self._incidents(before_ms, int(times[-1])))
+        visits = None if self._visits is None else self._visits.between(int(times[0]), int(times[-1]))
+        return Block(*arrays, incidents=self._incidents(before_ms, int(times[-1])), visits=visits)
 
     def _incidents(self, before_ms: int | None, last_ms: int) -> tuple[Incident, ...]:
         """Holes whose next candle opens after `before_ms`, at the latest at `last_ms`, in time order."""
+        told = () if before_ms is not None else self._without_detail()
         found = [
             Incident(
                 gap.time_ms, "gap", market.symbol,
@@ -155,7 +166,15 @@ class ReplayFeed:
             for gap in market.gaps
             if (before_ms is None or gap.next_ms > before_ms) and gap.next_ms <= last_ms
         ]  # fmt: skip
-        return tuple(sorted(found, key=lambda incident: (incident.time_ms, incident.symbol)))
+        return (*told, *sorted(found, key=lambda incident: (incident.time_ms, incident.symbol)))
+
+    def _without_detail(self) -> tuple[Incident, ...]:
+        """Symbols whose way through a candle was wanted and is not known."""
+        return tuple(
+            Incident(int(self._times[0]), "detail", symbol, f"no candles finer than {name(self.base_ms)}: by colour")
+            for symbol, step in self._detail_ms.items()
+            if step is None
+        )
 
     def describe(self) -> dict[str, Any]:
         """Span and step, and for every symbol its files, rows, span and holes."""
@@ -169,6 +188,7 @@ class ReplayFeed:
             "zone": "UTC",
             "left_out": list(self._left_out),
             "symbols": {market.symbol: _describe(market) for market in self._markets},
+            "detail": {symbol: name(step) if step else None for symbol, step in self._detail_ms.items()},
         }
 
     def close(self) -> None:
@@ -189,8 +209,8 @@ def _describe(market: _Market) -> dict[str, Any]:
     }
 
 
-def _load(files: SymbolFiles, base_ms: int, perpetual: bool) -> _Market:
-    """Read one symbol's whole history, bring it to the base timeframe and join its stamps."""
+def _load(files: SymbolFiles, base_ms: int, perpetual: bool, *, detail: bool) -> _Market:
+    """Read one symbol's whole history, bring it to the base timeframe and join its stamps; finer candles if wanted."""
     source_ms = source_timeframe(files, base_ms)
     candles = _join_pieces(files.candles[source_ms], source_ms)
     times, values = candles.times, candles.values
@@ -201,7 +221,11 @@ def _load(files: SymbolFiles, base_ms: int, perpetual: bool) -> _Market:
         mark_candles = [_join_pieces(files.marks[length], length) for length in sorted(files.marks)]
         rates, marks = join(times, read_stamps(files.funding), mark_candles)
     gaps = _gaps(candles.times, source_ms)
-    return _Market(files.symbol, source_ms, tuple(files.candles[source_ms]), times, values, rates, marks, gaps)
+    finer = detail_timeframe(files, base_ms) if detail else None
+    return _Market(
+        files.symbol, source_ms, tuple(files.candles[source_ms]), times, values, rates, marks, gaps,
+        None if finer is None else Detail(finer, _join_pieces(files.candles[finer], finer)),
+    )  # fmt: skip
 
 
 def _join_pieces(paths: list[Path], length_ms: int) -> Candles:
@@ -235,5 +259,5 @@ def _cut(market: _Market, begin_ms: int | None, end_ms: int | None) -> _Market:
         market.symbol, market.source_ms, market.files, times, market.values[part].copy(),
         None if market.rates is None else market.rates[part].copy(),
         None if market.marks is None else market.marks[part].copy(),
-        tuple(gap for gap in market.gaps if low < gap.time_ms and gap.next_ms <= high),
+        tuple(gap for gap in market.gaps if low < gap.time_ms and gap.next_ms <= high), market.detail,
     )  # fmt: skip

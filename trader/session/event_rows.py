@@ -73,7 +73,7 @@ def _rows(
 
 
 def write_candles(books: Books, block: Block, frames: NDArray[np.int64]) -> int:
-    """Journal rows of a block, in (time, market) order, and its funding stamps; returns how many candles."""
+    """Journal rows of a block, in (time, market) order, its funding stamps and visits; returns how many candles."""
     t, m = np.nonzero(block.present)
     candles = block.candles[t, m]
     books.emit(
@@ -98,4 +98,7 @@ def write_candles(books: Books, block: Block, frames: NDArray[np.int64]) -> int:
         ),
         len(t_stamp),
     )  # fmt: skip
+    if block.visits is not None:
+        place, price = block.visits.place, block.visits.price
+        books.emit("visit", (*place.T, float_bits(price)), len(price))
     return len(t)

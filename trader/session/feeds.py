@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from trader.core.config import DEFAULT_FEES
 from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
 from trader.core.types import UserError
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from trader.feeds.base import Feed
     from trader.feeds.history import Wanted
     from trader.feeds.instruments import TradingTerms
+    from trader.feeds.synthetic import SyntheticFeed
+    from trader.feeds.synthetic_oracle import Outcome
 
 
 def warmup_candles(config: Config) -> int:
@@ -32,7 +35,7 @@ def make_feed(config: Config) -> Feed:
     """
     if config.feed.kind == "replay":
         return _replay(config)
-    return _synthetic(config)
+    return synthetic_feed(config)
 
 
 def wanted_history(config: Config) -> Wanted:
@@ -50,10 +53,32 @@ def wanted_history(config: Config) -> Wanted:
 
 
 def opening_lines(config: Config, feed: Feed) -> list[str]:
-    """What a replay tells before it starts; nothing for other feeds."""
+    """What a session tells before it starts: of a replay, its data; of any, what its exchange does without."""
     from trader.feeds import history
+    from trader.feeds.instruments import instrument_lines
 
-    return history.opening_lines(feed.describe(), wanted_history(config)) if feed.kind == "replay" else []
+    described = feed.describe()
+    lines = history.opening_lines(described, wanted_history(config)) if feed.kind == "replay" else []
+    lines += instrument_lines(feed.instruments, f"{config.exchange.id} {config.exchange.market_type}")
+    return lines + _detail_lines(config, described)
+
+
+def _detail_lines(config: Config, described: dict[str, Any]) -> list[str]:
+    """Which finer candles say the way through a candle, and which symbols have none."""
+    if config.exchange.path != "detail":
+        return []
+    steps = described.get("detail", {})
+    lines = [
+        f"exchange.path: {symbol}: the way through a candle is taken from its {step}"
+        for symbol, step in steps.items()
+        if step
+    ]
+    without = [symbol for symbol in described["symbols"] if not steps.get(symbol)]
+    if without:
+        lines.append(
+            f"exchange.path: no candles finer than {described['step']}, so colour instead of detail: {', '.join(without)}"
+        )
+    return lines
 
 
 def _replay(config: Config) -> Feed:
@@ -82,6 +107,7 @@ def _replay_feed(config: Config) -> Feed:
         end_ms=config.feed.end,
         warmup=warmup_candles(config),
         terms=_terms(config),
+        detail=config.exchange.path == "detail",
     )
 
 
@@ -89,17 +115,29 @@ def _terms(config: Config) -> TradingTerms:
     from trader.feeds.instruments import TradingTerms
 
     exchange = config.exchange
+    fees = exchange.fees.maker, exchange.fees.taker
+    # fees that are the market type's own are nobody's choice: an instrument's own come before them
+    maker, taker = (None, None) if fees == DEFAULT_FEES[exchange.market_type] else fees
     return TradingTerms(
         market_type=exchange.market_type,
-        maker=exchange.fees.maker,
-        taker=exchange.fees.taker,
+        maker=maker,
+        taker=taker,
         tiers=Path(exchange.tiers) if exchange.tiers else None,
+        instruments=Path(exchange.instruments) if exchange.instruments else None,
+        exchange=None if config.feed.kind == "synthetic" else exchange.id,
     )
 
 
-def _synthetic(config: Config) -> Feed:
-    from trader.feeds.synthetic import SyntheticFeed
+def synthetic_feed(config: Config) -> SyntheticFeed:
+    """The made-up market that the configuration asks for.
 
+    Raises:
+        UserError: symbols or times that cannot be.
+    """
+    from trader.feeds.synthetic import SyntheticFeed
+    from trader.feeds.synthetic_modes import SyntheticTerms
+
+    wanted = config.feed.synthetic
     return SyntheticFeed(
         symbols=config.feed.symbols,
         base_ms=milliseconds(config.feed.base_timeframe),
@@ -109,4 +147,24 @@ def _synthetic(config: Config) -> Feed:
         end_ms=config.feed.end,
         terms=_terms(config),
         warmup=warmup_candles(config),
+        market=SyntheticTerms(wanted.mode, wanted.schedule, wanted.edge, wanted.correlation, wanted.holes),
     )
+
+
+def planted_oracle(config: Config, frames: int | None = None) -> Outcome:
+    """What a trader who knows the state of the config's made-up market earns after the config's own costs.
+
+    Positions and returns of the first `frames` traded candles (default: `session.candles`, else to `feed.end`), one
+    unit of capital a market, without leverage, impact or compounding: see `trader.feeds.synthetic_oracle`.
+
+    Raises:
+        UserError: the feed is not synthetic, or nothing says how many candles.
+    """
+    from trader.feeds.synthetic_oracle import oracle
+
+    if config.feed.kind != "synthetic":
+        raise UserError("feed.kind: only a synthetic market has an oracle")
+    frames = frames or config.session.candles
+    if frames is None and config.feed.end is None:
+        raise UserError("session.candles: an endless market needs a number of candles")
+    return oracle(synthetic_feed(config), config.exchange.fees.taker + config.exchange.slippage, frames)

@@ -15,6 +15,7 @@ from agents.kernel import run_market
 from agents.market_agents import MarketAgents, score_block
 from trader.broker import market as rule
 from trader.broker.market import candle_units
+from trader.broker.path import VISIT_FIELDS, VISIT_PRICE, VISIT_TIED
 from trader.core.rows import Phase
 from trader.core.types import Block
 
@@ -56,6 +57,33 @@ def bars_of(block: Block, m: int, market: NDArray[np.int64], *, funding: bool) -
     return bars
 
 
+def visits_of(
+    block: Block, m: int, market: NDArray[np.int64], bars: NDArray[np.int64]
+) -> NDArray[np.int64]:  # fmt: skip
+    """The kernel's visits int64 [V, 2] of market `m`; where each candle's begin is written into `bars`.
+
+    A price becomes units by rounding towards the candle's open and never across it, then moves into [low, high].
+    """
+    if block.visits is None or len(block.visits.price) == 0:
+        return np.zeros((0, VISIT_FIELDS), np.int64)
+    mine = block.visits.place[:, 1] == m
+    place, price = block.visits.place[mine], block.visits.price[mine] * float(market[rule.PRICE_SCALE])
+    frame = np.searchsorted(block.times, place[:, 0])
+    bars[:, at.IN_VISITS] = np.bincount(frame, minlength=len(bars))
+    bars[:, at.IN_VISIT] = np.cumsum(bars[:, at.IN_VISITS]) - bars[:, at.IN_VISITS]
+    opened = bars[frame, at.IN_OPEN]
+    tolerance = np.maximum(price * 1e-15, 1e-6)
+    units = np.where(
+        place[:, 3] > 0,
+        np.maximum(np.floor(price + tolerance).astype(np.int64), opened),
+        np.minimum(np.ceil(price - tolerance).astype(np.int64), opened),
+    )
+    visits = np.empty((len(place), VISIT_FIELDS), np.int64)
+    visits[:, VISIT_PRICE] = np.clip(units, bars[frame, at.IN_LOW], bars[frame, at.IN_HIGH])
+    visits[:, VISIT_TIED] = place[:, 4]
+    return visits
+
+
 class MarketRunner:
     """Runs one market's agents; keeps the scratch arrays between blocks."""
 
@@ -83,6 +111,7 @@ class MarketRunner:
         m = self._m
         frames, n = len(block), len(agents)
         bars = bars_of(block, m, self._market, funding=self._funding)
+        visits = visits_of(block, m, self._market, bars)
         # from the integers: what a trigger sees must never be less than what the exact code decides on
         floats = bars[:, [at.IN_LOW, at.IN_HIGH, at.IN_CLOSE]] / float(self._market[rule.PRICE_SCALE])
         closed = np.ascontiguousarray(features.closed[:, m])
@@ -95,7 +124,7 @@ class MarketRunner:
         first = 0
         while first < frames:
             first, count = run_market(
-                first, bars, floats, closed, np.ascontiguousarray(features.atr[:, m]), regime, scores,
+                first, bars, visits, floats, closed, np.ascontiguousarray(features.atr[:, m]), regime, scores,
                 agents.segments, agents.state, agents.habits, agents.triggers, agents.watch, agents.days, totals,
                 self._market, self._tiers, self._events, out, agents.flags, agents.woken,
             )  # fmt: skip

@@ -8,6 +8,7 @@ of any size can be cut from them; `received` and `phase` come back too. Blocks [
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from trader.core import rows
-from trader.core.types import Block
+from trader.core.types import Block, Visits
 from trader.store import codec
 from trader.store.database import Database
 
@@ -32,9 +33,10 @@ def blocks(database: Database, run: int, markets: int, *, after_ms: int | None, 
         while True:
             with database.guarded(), connection.begin():
                 candles, stamps = _read(database, connection, run, after, size * markets)
-            if len(candles) == 0:
-                return
-            block = _assemble(candles, stamps, markets, size, complete=len(candles) < size * markets)
+                if len(candles) == 0:
+                    return
+                block = _assemble(candles, stamps, markets, size, complete=len(candles) < size * markets)
+                block = replace(block, visits=_visits(database, connection, run, (after, int(block.times[-1]))))
             after = int(block.times[-1])
             yield block
 
@@ -58,6 +60,14 @@ def _fetch(
     statement = f'SELECT {names} FROM "{spec.name}" WHERE run = {mark} AND ts > {mark} AND ts <= {mark} {tail}'  # noqa: S608
     fetched: list[Any] = [tuple(row) for row in connection.exec_driver_sql(statement, (run, *span))]
     return codec.from_sql(spec, fetched)
+
+
+def _visits(database: Database, connection: Connection, run: int, span: tuple[int, int]) -> Visits:
+    """Visits of the candles that open after the first and at the latest at the second time."""
+    read = _fetch(database, connection, rows.VISIT, run, span, "ORDER BY seq")
+    place = read[:, [rows.VISIT.position(name) for name in ("ts", "market", "visit", "extreme", "tied")]]
+    price = np.ascontiguousarray(read[:, rows.VISIT.position("price")]).view(np.float64)
+    return Visits(np.ascontiguousarray(place), price)
 
 
 def _assemble(

@@ -57,12 +57,14 @@ TABLES: Final[dict[str, str]] = {
         "equity_end digest:text? digests:text? summary:text?"
     ),
     "stamp": "*run *seq market ts rate:float? mark:float?",
+    "visit": "*run *seq ts market visit extreme tied price:float?",
     "transfer": "*run *seq time_ms debit credit amount code agent trade",
 }
 
 INDEXES: Final = (
     ("candle_by_time", "candle", "run ts market", True),
     ("partial_by_trade", "partial", "run trade", False),
+    ("visit_by_time", "visit", "run ts", False),
     ("birth_by_agent", "birth", "run agent", True),
     ("death_by_agent", "death", "run agent", True),
     ("fitness_by_agent", "fitness", "run agent", False),
