@@ -38,6 +38,8 @@ CONTRACT = {
     "v_funding": "run symbol ts rate mark",
     "v_incident": "run time_ms kind symbol detail",
     "v_equity": "run time_ms cash reserved unrealised equity drawdown",
+    "v_trial": "run fingerprint config_hash purpose feed source markets timeframes step first_ms last_ms content seed"
+    " sharpe repeats started_utc",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from trader.core import rows
 from trader.core.types import Block, Instrument, LeverageTier, UserError
-from trader.store import codec, journal, schema
+from trader.store import codec, journal, schema, trials
 from trader.store.database import MEMORY, SQLITE, Database, create_file, locate
 from trader.store.digest import TableDigest, combine
 from trader.store.locks import RunLock
@@ -95,7 +95,7 @@ class Store:
         self.url = database.location.shown
 
     def create_run(self, header: RunHeader) -> int:
-        """Write the run row with status `running`, its instruments and names; return the run's number."""
+        """Write the run row with status `running`, its instruments, names and trial; return the run's number."""
         values: dict[str, Any] = {
             field.name: getattr(header, field.name)
             for field in dataclasses.fields(header)
@@ -108,6 +108,7 @@ class Store:
             if instruments:
                 connection.execute(INSTRUMENT.insert(), instruments)
             connection.execute(NAME.insert(), _name_rows(run, header.names))
+            trials.begin(connection, run, header)
         return run
 
     def resolve(self, run: str | int) -> RunRow:
@@ -155,6 +156,8 @@ class Store:
             values["summary"] = canonical_json(dict(summary))
         with self.database.transaction() as connection:
             connection.execute(RUN.update().where(RUN.c.run == run).values(values))
+            if digests is not None:
+                trials.settle(connection, run, digests.get("candle", ""))
 
     @contextmanager
     def locked(self, run: int) -> Iterator[None]:

@@ -4,7 +4,7 @@ Every base table has the primary key (run, seq) and holds exact integers; floats
 quantities, NULL where not finite. On SQLite the tables are WITHOUT ROWID: rows arrive in key order, so the one B-tree
 grows at its right edge and a second one for the key is saved (2.1 against 2.7 microseconds a 28-column row).
 The store's own tables: `run` (header, cursor, summary), `instrument`, `name` (codes to text), `position` (snapshot of
-the open positions at the last commit), `record` (sums per agent), `incident`. What the store adds is derived from the
+the open positions at the last commit), `record` (sums per agent), `incident`, `trial`. What the store adds is derived from the
 rows and never in the digest.
 """
 
@@ -144,6 +144,30 @@ INCIDENT: Final = Table(
 )
 """Keyed by content, so that telling the same incident twice (a resume) leaves one row."""
 
+TRIAL: Final = Table(
+    "trial",
+    metadata,
+    Column("fingerprint", Text(), primary_key=True),
+    Column("config_hash", Text(), primary_key=True),
+    Column("purpose", Text(), primary_key=True),
+    Column("run", BigInteger()),
+    Column("feed", Text(), nullable=False),
+    Column("source", Text(), nullable=False),
+    Column("markets", Text(), nullable=False),
+    Column("timeframes", Text(), nullable=False),
+    Column("base_ms", BigInteger(), nullable=False),
+    Column("first_ms", BigInteger()),
+    Column("last_ms", BigInteger()),
+    Column("content", Text(), nullable=False),
+    Column("seed", BigInteger(), nullable=False),
+    Column("sharpe", Double()),
+    Column("repeats", BigInteger(), nullable=False),
+    Column("started_utc", Text(), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The registry of trials (`trader.store.trials`); of all runs together, in no digest, and kept when a run is deleted."""
+
+Index("trial_by_run", TRIAL.c.run)
 Index("candle_by_time", BASE["candle"].c.run, BASE["candle"].c.ts, BASE["candle"].c.market, unique=True)
 _EXIT = BASE["exit"].c
 _IN_PARTS = _EXIT.qty != _EXIT.trade_qty

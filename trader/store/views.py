@@ -35,6 +35,7 @@ _BUILDERS: Final[tuple[Callable[[Dialect], View], ...]] = (
     views_ledger.funding,
     views_session.incident,
     views_ledger.equity,
+    views_session.trial,
 )
 
 

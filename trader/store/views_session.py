@@ -1,4 +1,4 @@
-"""v_run, v_candle, v_incident: the runs, their journal, and what the surroundings did."""
+"""v_run, v_candle, v_incident, v_trial: runs, their journal, what the surroundings did, what has been tried on the data."""
 
 from __future__ import annotations
 
@@ -54,3 +54,26 @@ def incident(d: Dialect) -> View:
         d.text("detail", "n.detail"),
     )
     return View("v_incident", (Part(columns, "incident n", "", "n.run", "n.time_ms"),))
+
+
+def trial(d: Dialect) -> View:
+    """Every session that looked at data; `run` is NULL where it left no run."""
+    columns = (
+        d.integer("run", "t.run"),
+        d.text("fingerprint", "t.fingerprint"),
+        d.text("config_hash", "t.config_hash"),
+        d.text("purpose", "t.purpose"),
+        d.text("feed", "t.feed"),
+        d.text("source", "t.source"),
+        d.text("markets", "t.markets"),
+        d.text("timeframes", "t.timeframes"),
+        d.integer("step", "t.base_ms"),
+        *d.time("first_ms", "t.first_ms"),
+        *d.time("last_ms", "t.last_ms"),
+        d.text("content", "t.content"),
+        d.integer("seed", "t.seed"),
+        d.number("sharpe", "t.sharpe"),
+        d.integer("repeats", "t.repeats"),
+        d.text("started_utc", "t.started_utc"),
+    )
+    return View("v_trial", (Part(columns, "trial t", "", "t.run", "t.fingerprint"),))
