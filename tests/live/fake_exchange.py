@@ -247,7 +247,7 @@ class FakeExchange:
     async def _subscribe(self, socket, message):
         if message.get("method") == "SUBSCRIBE":
             self._sockets[socket] |= {name.split("@")[0].upper() for name in message["params"]}
-            await socket.send_str(json.dumps({"result": None, "id": message["id"]}))
+            await self._send(socket, json.dumps({"result": None, "id": message["id"]}))
             if self._waiting and set(self.markets) <= set().union(*self._sockets.values()):
                 self._waiting = False
                 self._go.set()
