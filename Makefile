@@ -57,6 +57,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/deptry .
+	$(BIN)/bandit -q -ll -c pyproject.toml -r trader agents rl portfolio memory
 
 format: $(STAMP)
 	$(BIN)/ruff format .

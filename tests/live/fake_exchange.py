@@ -1,6 +1,7 @@
 """A fake Binance on 127.0.0.1: REST (spot and linear perpetuals) and kline streams at an accelerated clock, with faults.
 
-One thread with its own event loop. The clock is the driver's own: a candle passes in `candle_s` seconds in four steps
+One thread with its own event loop. The clock starts when every market has its first subscriber (or by `go`). It is the
+driver's own: a candle passes in `candle_s` seconds in four steps
 of frames, then its final frame (`x: true`). `now_ms` of the market is what the driver has reached. Faults come from a
 script (`fault_scripts`) at the candle they name; every request is logged with its time and whether it fell into a ban.
 """
@@ -64,8 +65,7 @@ class FakeExchange:
         self._held: list[tuple[int, str, dict]] = []
         self._sockets: dict[web.WebSocketResponse, set[str]] = {}
         self._go = threading.Event()
-        if not paused:
-            self._go.set()
+        self._waiting = not paused  # for every market's first subscriber: faults are for somebody to see
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, daemon=True, name="fake-exchange")
@@ -247,7 +247,10 @@ class FakeExchange:
     async def _subscribe(self, socket, message):
         if message.get("method") == "SUBSCRIBE":
             self._sockets[socket] |= {name.split("@")[0].upper() for name in message["params"]}
-            await socket.send_str(json.dumps({"result": None, "id": message["id"]}))
+            await self._send(socket, json.dumps({"result": None, "id": message["id"]}))
+            if self._waiting and set(self.markets) <= set().union(*self._sockets.values()):
+                self._waiting = False
+                self._go.set()
 
     async def _broadcast(self, market, frame):
         text = json.dumps(frame)

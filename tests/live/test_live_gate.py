@@ -11,7 +11,7 @@ import pytest
 
 from tests.live.fake_exchange import FakeExchange
 from tests.live.fake_market import HOUR_MS, FakeMarket
-from tests.live.fault_scripts import KINDS, Fault, random_script
+from tests.live.fault_scripts import Fault, random_script
 from tests.live.live_support import journal, live_config, query, replay_config, write_store
 from trader.session.api import run_session, verify_run
 
@@ -73,18 +73,6 @@ def test_a_hundred_random_faults(tmp_path, seed):
 @pytest.mark.parametrize("seed", range(4, 101))
 def test_a_hundred_scripts(tmp_path, seed):
     test_a_hundred_random_faults(tmp_path, seed)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_fault_alone(tmp_path, kind):
-    market = FakeMarket(seed=9, history=140, future=120)
-    rest = kind.startswith("rest_")
-    script = [Fault(8, "no_close"), Fault(8, kind, 2, 0.5)] if rest else [Fault(8, kind, 2)]
-    exchange, _, summary, database = run_live(tmp_path, [market], script, candles=25, candle_s=0.03, feed__warmup=100)
-    assert {fault.kind for fault in exchange.applied} >= {kind}
-    assert summary["status"] == "finished"
-    assert_truth([market], database, 25, warmup=100)
-    assert verify_run("latest", url=str(database)).identical
 
 
 def test_several_markets_with_faults(tmp_path):

@@ -17,7 +17,7 @@ from tests.live.fake_market import FakeMarket
 from tests.live.live_support import journal, query, start_trader, trader, write_toml
 
 
-def wait_for_candles(database, count, seconds=90):
+def wait_for_candles(database, count, seconds=400):
     """Until so many candles that are no warm-up are committed."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -376,6 +376,26 @@ class LevelsConfig(Section):
     pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
 
 
+class MonitorConfig(Section):
+    """What a running session tells the outside; all off by default, and none of it changes a row."""
+
+    metrics_file: Text | None = Field(
+        None, description="figures in Prometheus' text form, replaced in one step at most once a second"
+    )
+    metrics_port: Annotated[int, Strict(), Field(ge=1, le=65_535)] | None = Field(
+        None, description="the same at http://127.0.0.1:PORT/metrics"
+    )
+    webhook: WebAddress | None = Field(
+        None, description="address that gets a JSON POST on every incident and at the end (http or https)"
+    )
+
+    @model_validator(mode="after")
+    def _posts(self) -> Self:
+        if self.webhook is not None and not self.webhook.startswith(("http://", "https://")):
+            raise ValueError("webhook: starts with http:// or https://")
+        return self
+
+
 class StoreConfig(Section):
     """Where the rows go."""
 
@@ -407,6 +427,9 @@ class Config(Section):
     levels: LevelsConfig = Field(LevelsConfig(), description="the learning levels and their clocks")
     store: StoreConfig = Field(StoreConfig(), description="where the rows go", json_schema_extra=OUTSIDE_HASH)
     engine: EngineConfig = Field(EngineConfig(), description="how the work is done; changes no result")
+    monitor: MonitorConfig = Field(
+        MonitorConfig(), description="what a running session tells the outside", json_schema_extra=OUTSIDE_HASH
+    )
 
     @model_validator(mode="after")
     def _detail_needs_files(self) -> Self:

@@ -29,6 +29,8 @@ START_ATTEMPTS: Final = 7
 BAN_WITHOUT_WORD: Final = {429: 10.0, 418: 120.0}
 """Seconds to stay away when the answer does not say: two minutes is Binance's shortest ban."""
 LONGEST_PAUSE: Final = 60.0
+DIAL_SECONDS: Final = 5.0
+"""Longest time that a dial holds requests back."""
 ALTERNATIVES: Final = {"spot": "kraken", "swap": "bybit"}
 """Exchanges that are tested too, named where one refuses a region."""
 _LINEAR_IDS: Final = {"binance", "binanceus", "binanceusdm"}
@@ -200,6 +202,21 @@ class ExchangeClient:
         while (left := self._away_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be told to stay away longer meanwhile
             await asyncio.sleep(left)
 
+    async def first_rows(self, stream: Any, symbol: str, timeframe: str) -> Any:
+        """Dial and wait for the first rows. No request goes out while the dial does, so that no dial crosses an answer
+        that forbids it."""
+        async with self._gate:
+            await self.wait_until_welcome()
+            watching = asyncio.ensure_future(stream.watch_ohlcv(symbol, timeframe))
+            try:
+                until = time.monotonic() + DIAL_SECONDS
+                while not watching.done() and not _is_connected(stream) and time.monotonic() < until:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                watching.cancel()
+                raise
+        return await watching
+
     async def ask(self, call: Callable[[], Awaitable[Result]], *, attempts: int | None = None) -> Result:
         """The answer to a call, however long it takes; with `attempts`, SurroundingsError after so many failures.
 
@@ -263,6 +280,10 @@ class ExchangeClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._rest.close()
+
+
+def _is_connected(stream: Any) -> bool:
+    return any(client.isConnected for client in stream.clients.values())
 
 
 def _place(tree: Any, dotted: str, address: str) -> None:

@@ -167,13 +167,13 @@ class Follower:
         """Dial, watch, and dial again with growing pauses until cancelled."""
         pause = self._client.access.first_pause
         while True:
-            await self._client.wait_until_welcome()
             stream = self._client.stream(self._market, self._on_candle, self._on_trouble)
             try:
+                rows = await self._client.first_rows(stream, self._market, self._timeframe)
                 while True:
-                    rows = await stream.watch_ohlcv(self._market, self._timeframe)
                     pause = self._client.access.first_pause
                     self._on_rows([tuple(row) for row in rows])
+                    rows = await stream.watch_ohlcv(self._market, self._timeframe)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever the library raises, the answer is a new connection

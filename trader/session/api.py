@@ -19,7 +19,7 @@ import structlog
 
 from trader import __version__
 from trader.core import wall
-from trader.core.config import Config, canonical_json, config_hash, from_json
+from trader.core.config import Config, MonitorConfig, canonical_json, config_hash, from_json
 from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
@@ -29,6 +29,7 @@ from trader.session.engine import Engine, archetypes_of, market_vectors, midwife
 from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES
+from trader.session.monitor import Monitor
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
 from trader.store import checkpoint
 from trader.store.comparison import Difference
@@ -140,6 +141,7 @@ def verify_run(run: str | int, *, url: str, progress: Report = None) -> Verifica
         row = store.resolve(run)
         config = from_json(row.config)
         writer = store.writer(row.run, compare_until=store.committed(row.run), verify=True)
+        config = config.model_copy(update={"monitor": MonitorConfig()})  # the session itself may hold the port
         session = _Session(config, store.instruments(row.run), store, row, writer, StopFlag(), progress)
         try:
             session.replay_journal()
@@ -175,6 +177,7 @@ class _Session:
         self._folder = _checkpoint_folder(store, row.run)
         self._saved = 0
         self._total: int | None = None
+        self._monitor = Monitor(config.monitor, row.run)
 
     def drive(self, feed: Feed) -> Summary:
         """Take in what the feed has after the last frame taken in, to the end, and tell what came of it."""
@@ -192,6 +195,8 @@ class _Session:
             self.engine.advance(block)
             self.commit()
             self._save_checkpoint()
+            self._monitor.incidents(block.incidents)
+            self._monitor.figures(self._figures())
             if self._stop.requested:
                 finished = False
                 break
@@ -205,8 +210,19 @@ class _Session:
             self._row.run, status=str(summary.values["status"]), equity_end=self.engine.equity(),
             digests=self._writer.digests(), summary=summary.as_dict(),
         )  # fmt: skip
+        self._monitor.figures(self._figures(), running=False)
+        self._monitor.post("end", summary.as_dict())
         self.close()
         return summary
+
+    def _figures(self) -> dict[str, float]:
+        """What the monitor shows."""
+        counts = self.engine.counts
+        return {
+            "candles_total": counts.candles, "frames_total": counts.frames, "trades_total": counts.trades,
+            "orders_total": counts.orders, "equity": self.engine.equity() / 1e8 if counts.frames else 0.0,
+            "drawdown_max": counts.deepest, "last_candle_seconds": counts.last_ms / 1000,
+        }  # fmt: skip
 
     def _paced(self, feed: Feed, after: int | None) -> Iterator[Block]:
         """The feed's blocks; with `feed.speed` one frame at a time, after the warm-up not faster than the market."""
@@ -304,6 +320,7 @@ class _Session:
 
     def close(self) -> None:
         """End the engine's threads and the writer's connection."""
+        self._monitor.close()
         self.engine.close()
         self._writer.close()
 
