@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from trader.cli import options
+from trader.cli.download import download
 from trader.cli.instruments import instruments
 from trader.cli.output import write_json, write_rows
 
 app = typer.Typer(rich_markup_mode=None, help="Bring market data into the candle store; list and check what is there.")
+app.command()(download)
 
 STORE = Path("data/candles")
 

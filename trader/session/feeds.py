@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,14 @@ def warmup_candles(config: Config) -> int:
     return warmup_frames(milliseconds(config.feed.base_timeframe), lengths)
 
 
-def make_feed(config: Config) -> Feed:
-    """The feed that the configuration names.
+def make_feed(config: Config, stopped: Callable[[], bool] = lambda: False) -> Feed:
+    """The feed that the configuration names; `stopped` is asked by a live one while it waits.
 
     Raises:
         UserError: data that is missing, unreadable or wrong.
     """
+    if config.feed.kind == "live":
+        return _live(config, stopped)
     if config.feed.kind == "replay":
         return _replay(config)
     return synthetic_feed(config)
@@ -108,6 +111,24 @@ def _replay_feed(config: Config) -> Feed:
         warmup=warmup_candles(config),
         terms=_terms(config),
         detail=config.exchange.path == "detail",
+    )
+
+
+def _live(config: Config, stopped: Callable[[], bool]) -> Feed:
+    from trader.feeds.exchange import LiveFeed
+    from trader.feeds.exchange_client import Access
+
+    exchange = config.exchange
+    access = Access(exchange.id, exchange.market_type, exchange.urls, exchange.options, exchange.stall_seconds)
+    return LiveFeed(
+        access,
+        symbols=config.feed.symbols,
+        base_ms=milliseconds(config.feed.base_timeframe),
+        warmup=warmup_candles(config),
+        confirm=exchange.confirm,
+        terms=_terms(config),
+        funding=exchange.funding,
+        stopped=stopped,
     )
 
 
