@@ -275,6 +275,18 @@ class Population:
             self.refresh(m, chosen)
         self.roster = replace(self.roster, living=self.roster.living & ~culled)
 
+    def allow_entries(self, *, allowed: bool) -> None:
+        """Let living agents enter, or keep them from it: queued entries are dropped, positions stay."""
+        for m, rows in enumerate(self.slices()):
+            state = self.markets[m].state
+            living = self.roster.living[rows]
+            state[living, at.ACTIVE] = int(allowed)
+            if not allowed:
+                queued = living & (state[:, at.SIDE] == 0)
+                state[queued, at.PENDING] = at.NOTHING_PENDING
+                state[queued, at.HELD] = 0
+            self.refresh(m)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything a checkpoint needs, as arrays. A pure read."""
         arrays: dict[str, NDArray[Any]] = {

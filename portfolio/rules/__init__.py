@@ -1,1 +1,41 @@
-"""Allocation rules, one a file: pure functions from the agents' records to the capital each should have."""
+"""Allocation rules, one a file: pure functions from the agents' records to the share of the capital each should have.
+
+A file dropped in here is a rule: found, named and documented. It defines
+    `MEANING`  one sentence,
+    `weights(records) -> float64 [n]`  shares >= 0 with a sum of at most 1; 0 for who does not take part.
+What a rule leaves out stays in the pool's cash. Rules that follow their own past (let winners compound) read
+`records.held`: what this same rule gave last time, after the results since.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from portfolio.records import Floats, Records
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule: its name (the file's), what it means, its function."""
+
+    name: str
+    meaning: str
+    weights: Callable[[Records], Floats]
+
+
+@cache
+def discovered() -> dict[str, Rule]:
+    """Every rule of this folder by name, in alphabetical order: the order is the rule's number.
+
+    Raises:
+        AttributeError: a file lacks one of the two names.
+    """
+    found = {}
+    for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"{__name__}.{module_info.name}")
+        found[module_info.name] = Rule(module_info.name, module.MEANING, module.weights)
+    return found

@@ -9,6 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from portfolio.records import Floats, Records
+
+MEANING = "every living agent has the same share"
+
+
+def weights(records: Records) -> Floats:
+    """1 / n each."""
+    count = int(records.taking_part.sum())
+    return np.where(records.taking_part, 1.0 / max(count, 1), 0.0)
+
 
 def targets(
     total: int, deposited: int, living: NDArray[np.bool_], *, compounding: bool, reserve: int

@@ -288,9 +288,9 @@ class PopulationConfig(Section):
 class CapsConfig(Section):
     """Largest shares of the pool."""
 
-    agent: Annotated[Fraction, later(1.0, "0.7")] = Field(1.0, description="of one agent")
-    archetype: Annotated[Fraction, later(1.0, "0.7")] = Field(1.0, description="of one archetype")
-    market: Annotated[Fraction, later(1.0, "0.7")] = Field(1.0, description="of one market")
+    agent: Fraction = Field(1.0, description="of one agent")
+    archetype: Fraction = Field(1.0, description="of all agents of one archetype")
+    market: Fraction = Field(1.0, description="of all agents of one market")
 
 
 class PoolConfig(Section):
@@ -303,11 +303,22 @@ class PoolConfig(Section):
         "USDT", description="quote currency of every market of the session"
     )
     compounding: Flag = Field(True, description="grants follow the pool's equity (true) or the first deposit (false)")
-    rule: Literal["equal"] = Field("equal", description="how capital is divided: equal shares")
+    rule: Literal["equal", "inverse_volatility", "half_kelly", "buy_and_hold", "fixed_share", "hrp", "mixture"] = Field(
+        "equal",
+        description="how capital is divided: `equal` shares, `inverse_volatility`, `half_kelly` on shrunken estimates, "
+        "`buy_and_hold` of agents, `fixed_share`, `hrp` (hierarchical risk parity), or a `mixture` of all by what each "
+        "would have earned",
+    )
     reserve: Fraction = Field(0.0, description="share of the capital that is never granted")
-    caps: CapsConfig = Field(CapsConfig(), description="{ agent, archetype, market }: largest shares")
-    max_drawdown: Annotated[Fraction, later(1.0, "0.7")] = Field(
-        1.0, description="fall from the peak at which new entries stop"
+    caps: CapsConfig = Field(
+        CapsConfig(),
+        description="{ agent, archetype, market }: largest shares; what a cap cuts off stays in the pool's cash",
+    )
+    max_drawdown: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        1.0, description="fall of equity from its peak at which new entries stop, for as long as it lasts; 1: never"
+    )
+    cushion: Flag = Field(
+        False, description="hand out less the nearer the drawdown comes to `max_drawdown`, and nothing there"
     )
 
 

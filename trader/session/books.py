@@ -17,6 +17,7 @@ from agents import layout as at
 from agents.controls import is_control, is_frozen
 from portfolio.ledger import ImbalanceError, Ledger
 from portfolio.pool import Plan
+from portfolio.risk import Caps
 from trader.core import rows
 from trader.core.rows import Account, Cause, OrderKind, TransferCode, float_bits
 from trader.session.funnel import Funnel
@@ -58,6 +59,9 @@ class Books:
         population, sink: who trades, and where rows go.
         symbols, timeframes: names of the session's markets and timeframes.
         account: virtual capital of an agent without a grant, 1e-8.
+
+    `equity` and `peak` are the pool's at the last close, 1e-8, set by the engine after every block; `halted` says that
+    the circuit breaker keeps agents from entering.
     """
 
     def __init__(
@@ -76,6 +80,10 @@ class Books:
         self.deposited = 0
         self.generation = 0
         self.departing: dict[int, tuple[float, int]] = {}
+        self.caps = Caps()
+        self.equity = 0
+        self.peak = 0
+        self.halted = False
         self.funnel = Funnel()
         self._sink = sink
         self._sequence = dict.fromkeys({spec.sequence for spec in rows.TABLES.values()}, 0)
@@ -159,20 +167,25 @@ class Books:
         population.shadow(flat & funded & (self.capital() == 0), self.account)
 
     def allocate(
-        self, plan: Plan, targets: NDArray[np.int64], epoch: int, time_ms: int, rule: int
-    ) -> NDArray[np.int64]:
-        """Carry out grants and recalls, with a row for each; returns the amounts."""
+        self, plan: Plan, targets: NDArray[np.int64], epoch: int, time_ms: int, rule: int,
+        score: NDArray[np.float64] | None = None, risk: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """Carry out grants and recalls, with a row for each; returns the amounts.
+
+        score, risk: float64 [n] in roster order, what the rule thought of each agent; None where it did not look.
+        """
         before = self.capital()
         amounts = np.where((plan.amounts > 0) & ~self.receptive(), 0, plan.amounts)
         moved = np.flatnonzero(amounts)
         total = max(self.equity_at_cost(), 1)
         weights = np.array([int(target) * 1_000_000_000 // total for target in targets[moved]], np.int64)
-        nothing = float_bits(np.full(len(moved), np.nan))
+        nothing = np.full(len(amounts), np.nan)
         self.emit(
             "allocation",
             (
-                time_ms, epoch, self.population.roster.agent[moved], before[moved], weights, amounts[moved], nothing,
-                nothing, rule, plan.limits[moved],
+                time_ms, epoch, self.population.roster.agent[moved], before[moved], weights, amounts[moved],
+                float_bits((nothing if score is None else score)[moved]),
+                float_bits((nothing if risk is None else risk)[moved]), rule, plan.limits[moved],
             ),
             len(moved),
         )  # fmt: skip
@@ -286,6 +299,7 @@ class Books:
             "accounts": dict(self.ledger.accounts),
             "deposited": self.deposited,
             "generation": self.generation,
+            "halted": self.halted,
             "departing": [[agent, *end] for agent, end in sorted(self.departing.items())],
             "sequence": dict(self._sequence),
             "funnel": self.funnel.rows(),
@@ -298,6 +312,7 @@ class Books:
         self.ledger.accounts = {name: int(amount) for name, amount in meta["accounts"].items()}
         self.deposited = int(meta["deposited"])
         self.generation = int(meta["generation"])
+        self.halted = bool(meta["halted"])
         self.departing = {int(agent): (float(fitness), int(cause)) for agent, fitness, cause in meta["departing"]}
         self.funnel.counts = {(m, kind, stage): count for m, kind, stage, count in meta["funnel"]}
         self._sequence = {name: int(number) for name, number in meta["sequence"].items()}

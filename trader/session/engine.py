@@ -18,6 +18,7 @@ from agents import layout as at
 from agents.kernel import close_all, unrealised
 from agents.plugins import known
 from agents.population import Population, founders
+from portfolio.risk import Caps
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
 from trader.core import rng
@@ -28,6 +29,7 @@ from trader.core.rng import Stream
 from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
+from trader.session import breaker
 from trader.session.books import POOL_CASH, Books, Sink
 from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.funnel import DECIDED
@@ -93,7 +95,12 @@ class Engine:
         self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
-        self.clock = LevelClock(tuple(Level(level.spec.name, level.spec.every) for level in self.levels))
+        pool = config.pool
+        self.books.caps = Caps(pool.caps.agent, pool.caps.archetype, pool.caps.market)
+        clocks = [Level(level.spec.name, level.spec.every) for level in self.levels]
+        if pool.max_drawdown < breaker.NEVER:
+            clocks.append(Level("breaker", config.levels.pool.every))
+        self.clock = LevelClock(tuple(clocks))
         self._tiers = [tier_table(instrument) for instrument in instruments]
         self._features = FeatureEngine(len(instruments), base_ms, timeframes_ms)
         everything = tuple(known(config.population.plugins).values())
@@ -213,6 +220,8 @@ class Engine:
         for level in self.levels:
             if level.spec.name in due:
                 self.books.level_row(level.spec.name, time_ms, level.update(self.books, frame, time_ms))
+        if due:
+            breaker.act(self.books, self.config.pool.max_drawdown)
 
     def _write_equity(self, block: Block, results: list[MarketResult], frames: NDArray[np.int64]) -> None:
         out = np.sum([result.out for result in results], axis=0)
@@ -221,6 +230,7 @@ class Engine:
         equity = cash + out[:, at.OUT_MARGIN] + out[:, at.OUT_UNREALISED]
         peak = np.maximum(np.maximum.accumulate(equity), self.peak)
         self.peak = int(peak[-1])
+        self.books.equity, self.books.peak = int(equity[-1]), self.peak
         self.counts.deepest = max(self.counts.deepest, float(np.max((peak - equity) / np.maximum(peak, 1))))
         self.books.emit(
             "equity",
