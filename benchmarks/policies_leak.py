@@ -1,6 +1,6 @@
 """Does a policy find a leaked return, and does it stay away from profit on noise? Against the exact oracle.
 
-python benchmarks/policies_leak.py [--seeds 3]
+python benchmarks/policies_leak.py [--seeds 3] [--cases 0 1 2 3 4 5 6 7]
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def evaluate(agent, name, episodes=100, seed=50_000):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--cases", type=int, nargs="*", default=list(range(len(CASES))))
     arguments = parser.parse_args()
-    for kind, name, steps in CASES:
+    for kind, name, steps in (CASES[index] for index in arguments.cases):
         for seed in range(arguments.seeds):
             start = time.perf_counter()
             agent = kind(lambda name=name: gym.make(name), seed=seed).learn(steps)

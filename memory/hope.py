@@ -86,7 +86,6 @@ class HOPE(nn.Module):
         self._aoff = layout.offsets(layout.aux_sizes(self.config))
         self._no_calendar = np.zeros((1, 4))
         self._columns = engine.OUT + 2 * targets + 2 * width
-        self._single = True
         self._fresh_for: tuple[Any, int] = (None, -1)
         self.reset(0)
 
@@ -97,6 +96,7 @@ class HOPE(nn.Module):
 
     def reset(self, streams: int) -> None:
         """Forget everything but the slow weights; the next step may bring `streams` streams (0: any number)."""
+        self._single: bool | None = None  # [I] or [streams, I]: the next step says
         self._act = np.zeros((streams, layout.act_size(self.config)), np.float32)
         self._aux = np.zeros((streams, int(self._aoff[-1])))
         self._x = np.zeros((streams, 1, self.config.inputs))
@@ -195,6 +195,7 @@ class HOPE(nn.Module):
         streams = 1 if single else shape[0]
         if len(self._x) == 0:
             self.reset(streams)
+        if self._single is None:
             self._single = single
         if streams != len(self._x) or single != self._single:
             raise ValueError(f"this HOPE follows {len(self._x)} streams; x has shape {shape}: call reset first")
@@ -318,7 +319,12 @@ class HOPE(nn.Module):
         if self.titans is not None:
             destination[prefix + "titans_state"] = self.titans.packed().clone()
         destination[prefix + "settings"] = torch.tensor(
-            [self.trigger_threshold, float(self.self_modify), float(self._single), float(self.trained)],
+            [
+                self.trigger_threshold,
+                float(self.self_modify),
+                -1.0 if self._single is None else float(self._single),
+                float(self.trained),
+            ],
             dtype=torch.float64,
         )
 
@@ -335,7 +341,8 @@ class HOPE(nn.Module):
             self.titans.unpack(packed)
         self._act[:], self._aux[:] = np.asarray(parts["act"]), np.asarray(parts["aux"])
         self.trigger_threshold = float(parts["settings"][0])
-        self.self_modify, self._single = bool(parts["settings"][1]), bool(parts["settings"][2])
+        single = float(parts["settings"][2])
+        self.self_modify, self._single = bool(parts["settings"][1]), None if single < 0.0 else bool(single)
         if bool(parts["settings"][3]) != self.trained:
             self.provenance = pretrained.Provenance(bool(parts["settings"][3]), "state_dict", "state_dict")
         self._fresh_for = (None, -1)

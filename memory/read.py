@@ -21,7 +21,7 @@ from memory.scan import insert_descending, nearest
 from memory.semantic import slot_similarities
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,16 @@ class Recall:
         self, nearest: NDArray[np.float64], summary: NDArray[np.float64], trace: NDArray[np.float64], scalar: bool
     ) -> None:
         self._nearest, self._summary, self.trace, self._scalar = nearest, summary, trace, scalar
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What a recall is made of, for a checkpoint between question and outcome."""
+        scalar = np.array(self._scalar)
+        return {"nearest": self._nearest, "summary": self._summary, "trace": self.trace, "scalar": scalar}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Recall:
+        """The inverse of `arrays`."""
+        return cls(arrays["nearest"], arrays["summary"], arrays["trace"], bool(arrays["scalar"]))
 
     def __iter__(self) -> Iterator[Any]:
         yield from (self.values, self.weights, self.times, self.estimate, self.uncertainty)

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import difflib
 import functools
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import gymnasium as gym
-    from torch import nn
+    from torch import Tensor, nn
 
     from rl.optim import UpdateRule
 
@@ -60,17 +61,31 @@ class AgentConfig:
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
                 raise TypeError(f"{owner} has no hyper-parameter {name!r}{hint}")
         values = dict(keywords)
-        if "hidden" in values:
-            values["hidden"] = tuple(int(size) for size in values["hidden"])
+        hidden = values.get("hidden")
+        if hidden is not None:
+            if isinstance(hidden, int) or not all(hasattr(size, "__index__") for size in hidden):
+                raise ValueError(f"hidden is a sequence of layer sizes, as (64, 64), got {hidden!r}")
+            values["hidden"] = tuple(int(size) for size in hidden)
+        for field in dataclasses.fields(cls):
+            if field.type == "int" and not hasattr(values.get(field.name, 0), "__index__"):
+                raise ValueError(f"{field.name} is a whole number, got {values[field.name]!r}")
         return cls(**values)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.gamma <= 1.0:
             raise ValueError(f"gamma is in [0, 1], got {self.gamma}")
-        if self.learning_rate is not None and not self.learning_rate >= 0.0:
-            raise ValueError(f"learning_rate must not be negative, got {self.learning_rate}")
+        if self.learning_rate is not None and not 0.0 <= _number("learning_rate", self.learning_rate) < math.inf:
+            raise ValueError(f"learning_rate must be finite and not negative, got {self.learning_rate}")
+        if self.max_grad_norm is not None and not _number("max_grad_norm", self.max_grad_norm) > 0.0:
+            raise ValueError(f"max_grad_norm is positive, or None for no clip, got {self.max_grad_norm}")
         if any(size < 1 for size in self.hidden):
             raise ValueError(f"hidden sizes must be positive, got {self.hidden}")
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number, got {value!r}")
+    return float(value)
 
 
 class _Load:
@@ -105,6 +120,8 @@ class Agent(Generic[C]):
         name = type(self).__name__
         if make_env is not None and not callable(make_env):
             raise TypeError(f"make_env is a callable that makes an environment, got {make_env!r}")
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+            raise TypeError(f"seed is a whole number, got {seed!r}")
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
         self.config = cast("C", self.config_class.from_keywords(name, hyper))
@@ -127,6 +144,8 @@ class Agent(Generic[C]):
 
     def _spaces_of(self, make_env: Callable[[], Any]) -> tuple[gym.Space[Any], gym.Space[Any]]:
         environment = make_env()
+        if not hasattr(environment, "observation_space") or not hasattr(environment, "action_space"):
+            raise TypeError(f"make_env made {environment!r}, which is no Gymnasium environment")
         try:
             observation = getattr(environment, "single_observation_space", environment.observation_space)
             action = getattr(environment, "single_action_space", environment.action_space)
@@ -144,13 +163,16 @@ class Agent(Generic[C]):
         raise NotImplementedError
 
     rule: UpdateRule
+    trained: list[Tensor]
+    """Parameters of the trained network, in the order of their gradients."""
 
     def make_rule(self, net: nn.Module, **options: Any) -> UpdateRule:
         """The update rule over the parameters of `net`."""
         defaults = self.default_options.get(self.optimizer, {}) if isinstance(self.optimizer, str) else {}
         options = {**options, **defaults, **self.config.optimizer_options}
+        self.trained = list(net.parameters())
         rule = make_update_rule(
-            net.parameters(),
+            self.trained,
             self.optimizer,
             lr=self.base_learning_rate,
             max_grad_norm=self.config.max_grad_norm,
@@ -183,6 +205,8 @@ class Agent(Generic[C]):
         callback: called with the policy after each round of updates; returning False ends training.
         Raises ValueError for steps < 1.
         """
+        if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+            raise TypeError(f"steps is a whole number, got {steps!r}")
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}")
         with single_thread():

@@ -193,4 +193,7 @@ def make_batch(make_env: Callable[[], Any], count: int, seed: int) -> Environmen
     first = make_env()
     if isinstance(first, VectorEnv):
         return VectorBatch(first, seed)
-    return PlainBatch([first, *(make_env() for _ in range(count - 1))], seed)
+    environments = [first, *(make_env() for _ in range(count - 1))]
+    if len({id(environment) for environment in environments}) < count:
+        raise ValueError("make_env returned the same environment twice: it has to make a new one at each call")
+    return PlainBatch(environments, seed)

@@ -34,9 +34,16 @@ class ObservationEncoder:
         return np.asarray(gym.spaces.flatten(self.space, observation))
 
     def rows(self, observation: Any) -> tuple[NDArray[np.float32], bool]:
-        """Rows [B, D] float32 and True if it was a batch (one leading axis more than the space has)."""
+        """Rows [B, D] float32 and True if it was a batch (one leading axis more than the space has).
+
+        Dict and Tuple observations come one at a time. Raises ValueError for another shape.
+        """
         if not self.is_box:
-            return self(observation).astype(np.float32)[None], False
+            if self.space.shape is None or np.ndim(observation) == len(self.space.shape):
+                return self(observation).astype(np.float32)[None], False
+            if np.ndim(observation) != len(self.space.shape) + 1:
+                raise ValueError(f"observation has shape {np.shape(observation)}, the space has {self.space.shape}")
+            return np.stack([self(row) for row in observation]).astype(np.float32), True
         array = np.asarray(observation, dtype=np.float32)
         batched = array.ndim == len(self.space.shape or ()) + 1
         if array.shape[batched:] != self.space.shape:

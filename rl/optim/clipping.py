@@ -73,6 +73,8 @@ class AutoClip:
 
     def scale(self, norm: float) -> float:
         """See `Clip`."""
+        if norm == 0.0:
+            return 1.0
         array = self.state.numpy()
         count = int(array[-2])
         array[count % self.history] = norm
@@ -97,6 +99,8 @@ class ZClip:
 
     def scale(self, norm: float) -> float:
         """See `Clip`."""
+        if norm == 0.0:
+            return 1.0
         array = self.state.numpy()
         count, mean, variance = array.tolist()
         array[0] = count + 1
@@ -110,7 +114,7 @@ class ZClip:
         kept = mean + deviation * self.limit**2 / z if z > self.limit else norm
         array[1] = self.decay * mean + (1.0 - self.decay) * kept
         array[2] = self.decay * variance + (1.0 - self.decay) * (kept - array[1]) ** 2
-        return min(1.0, kept / norm) if norm > 0.0 else 1.0
+        return min(1.0, kept / norm)
 
 
 class LearnedClip:
@@ -151,6 +155,9 @@ class LearnedClip:
     def scale(self, norm: float) -> float:
         """See `Clip`."""
         array = self.state.numpy()
+        if norm == 0.0:
+            array[4] = 0.0
+            return 1.0
         count, level, output, spikes, _ = array.tolist()
         log_norm = math.log(max(norm, 1e-30))  # a floor, not an offset: an offset bends every small norm
         if count == 0:
@@ -172,6 +179,10 @@ def make_clip(clip: str | float | None) -> NoClip | FixedClip | AutoClip | ZClip
     """The clip of a name ("learned", "auto", "zclip"), a fixed threshold, or None for no clip."""
     if clip is None:
         return NoClip()
+    if isinstance(clip, bool) or not isinstance(clip, (str, int, float)):
+        raise ValueError(  # noqa: TRY004  # the value of an option, as for other names
+            f'clip is "learned", "auto", "zclip", a positive number or None, got {clip!r}'
+        )
     if isinstance(clip, str):
         kinds: dict[str, type[LearnedClip | AutoClip | ZClip]] = {
             "learned": LearnedClip,

@@ -41,6 +41,9 @@ class GlobalDriver:
         "previous", "move", "move_norm", "window", "signals", "z", "hidden", "last_signal", "judged_scale",
     )  # fmt: skip
 
+    carried: tuple[str, ...] = ("move", "window", "z")
+    """State tensors that are private to a process and yet belong to a copy."""
+
     def __init__(self, flat: FlatBuffer, exp_avg: FlatVector, net: ControllerNet, rows: int = 1) -> None:
         self.flat, self.exp_avg, self.net = flat, exp_avg, net
         self.features = FeatureState(rows)
@@ -152,15 +155,24 @@ class GlobalDriver:
                 own[name].copy_(tensors[name])
         self.move_norm = math.sqrt(self.move.dot(self.move))
         if tensors["z"].numel():
-            self.z = tensors["z"].double().numpy().copy()
+            self.z = tensors["z"].double().numpy(force=True).copy()
             _, self.hidden = self.net.forward(self.z)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in (*self.private, "log_multiplier")}
+        kept = {name: value for name, value in self.__dict__.items() if name not in (*self.private, "log_multiplier")}
+        # as arrays: tensors sent to a process would become shared memory, and the last move belongs to one process
+        tensors = self.state_tensors()
+        return {**kept, "carried": {name: tensors[name].double().numpy(force=True).copy() for name in self.carried}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        carried = state["carried"]
+        self.__dict__.update({name: value for name, value in state.items() if name != "carried"})
         self._start()
+        flat = self.flat.theta.tensor
+        own = {name: torch.from_numpy(array).to(flat.device) for name, array in carried.items()}
+        if "inputs" in own:
+            own["inputs"] = own["inputs"].to(flat.dtype)
+        self.load_state_tensors({**self.state_tensors(), **own})
 
 
 class TensorDriver(GlobalDriver):

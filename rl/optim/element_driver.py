@@ -40,6 +40,7 @@ class ElementDriver(GlobalDriver):
     """See the module's docstring. Keeps its own running second moment of the gradient, [n]."""
 
     private = (*GlobalDriver.private, "inputs", "element_log")
+    carried = (*GlobalDriver.carried, "inputs")
 
     def __init__(self, flat: FlatBuffer, exp_avg: FlatVector, net: ControllerNet) -> None:
         self.element_phi = torch.zeros(ELEMENT_SIZE, dtype=flat.theta.tensor.dtype, device=flat.theta.tensor.device)

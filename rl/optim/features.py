@@ -67,9 +67,10 @@ class FeatureState:
         """Features [R, F] from per-row arrays [R]; `since_sync` in updates, negative if there was no sync."""
         row, loss_row = self.array[: self.rows], self.array[self.rows]
         z = np.zeros((self.rows, FEATURES))
-        log_norms = np.log(norms + TINY)
+        # a zero gradient has no size: it tells nothing and moves no level
+        log_norms = np.where(norms > 0.0, np.log(norms + TINY), row[:, 0])
         row[:, 0] = np.where(np.isnan(row[:, 0]), log_norms, row[:, 0])
-        z[:, 0] = log_norms - row[:, 0]
+        z[:, 0] = np.nan_to_num(log_norms - row[:, 0])
         row[:, 0] += (1.0 - WINDOW_DECAY) * np.clip(z[:, 0], -1.0, 1.0)
         z[:, 2] = 4.0 * momentum_cosines
         z[:, 3] = 4.0 * signals

@@ -141,20 +141,33 @@ class FlatBuffer:
     def gather(self, gradients: Sequence[Tensor | None]) -> list[int]:
         """Copy `gradients` (shapes of the parameters) into the flat vector; returns the indices of missing ones.
 
-        A missing gradient is a zero. Raises ValueError if there are more or fewer gradients than parameters.
+        A missing gradient is a zero. Raises ValueError if there are more or fewer gradients than parameters or one is
+        sparse (torch.optim.SparseAdam is for those), or if shapes differ.
         """
         if len(gradients) != len(self.parameters):
             raise ValueError(f"{len(gradients)} gradients for {len(self.parameters)} parameters")
         missing = [index for index, gradient in enumerate(gradients) if gradient is None]
         if not missing:
-            torch._foreach_copy_(self.gradient_views, gradients)  # type: ignore[arg-type]  # one call
+            try:
+                torch._foreach_copy_(self.gradient_views, gradients)  # type: ignore[arg-type]  # one call
+            except RuntimeError:
+                self._refuse(gradients)
+                raise
             return missing
         for view, gradient in zip(self.gradient_views, gradients, strict=True):
             if gradient is None:
                 view.zero_()
             else:
+                self._refuse([gradient])
                 view.copy_(gradient)
         return missing
+
+    @staticmethod
+    def _refuse(gradients: Sequence[Tensor | None]) -> None:
+        if any(gradient is not None and gradient.layout != torch.strided for gradient in gradients):
+            raise ValueError(
+                "sparse gradients: a flat optimizer needs dense ones (torch.optim.SparseAdam takes sparse)"
+            )
 
     def share_memory(self) -> None:
         """Move parameters to shared memory; gradients stay private to each process."""

@@ -80,10 +80,8 @@ class NestedAdam(torch.optim.Optimizer):
     ) -> None:
         if controller != "off" and controller not in DRIVERS:
             raise ValueError(f'controller is "global", "per_tensor", "per_element" or "off", got {controller!r}')
-        if meta_every < 1 or control_every < 1:
-            raise ValueError(f"meta_every and control_every are at least 1, got {meta_every} and {control_every}")
-        if not (lr >= 0.0 and eps >= 0.0 and all(0.0 <= beta < 1.0 for beta in betas) and meta_lr >= 0.0):
-            raise ValueError(f"need lr, eps, meta_lr >= 0 and betas in [0, 1), got {lr}, {eps}, {meta_lr}, {betas}")
+        _check_periods(meta_every, control_every)
+        _check_numbers(betas, lr=lr, eps=eps, weight_decay=weight_decay, meta_lr=meta_lr, meta_decay=meta_decay)
         self.meta_every, self.control_every = meta_every, control_every
         self.meta_lr, self.meta_decay, self.relative_time = meta_lr, meta_decay, relative_time
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
@@ -98,13 +96,13 @@ class NestedAdam(torch.optim.Optimizer):
                 net.phi.copy_(load_weights(weights))
             self.driver = DRIVERS[controller](self.flat, self.exp_avg, net)
         self.ragged = False
+        self.regime = 0.0
         self._start()
 
     def _start(self) -> None:
         """What belongs to this process: views, and the telemetry of the step to come."""
         self.last_norm, self.last_scale = 0.0, 1.0
         self.loss: float | None = None
-        self.regime = 0.0
         self.ticks = self.counters.updates  # of this process: workers that share the counters keep their own rhythm
         self.step_views = list(self.steps.unbind())
         vectors = (self.flat.theta, self.flat.gradient, self.exp_avg, self.exp_avg_sq)
@@ -267,13 +265,19 @@ class NestedAdam(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Torch's Adam layout and, under "nested", the tensors of controller, clip and counters."""
-        nested = {"clip": self.clip.state, "counters": self.counters.state}
+        regime = torch.tensor(self.regime, dtype=torch.float64)
+        nested = {"clip": self.clip.state, "counters": self.counters.state, "regime": regime}
         if self.driver is not None:
             nested.update(self.driver.state_tensors())
         return {**super().state_dict(), "nested": {name: tensor.clone() for name, tensor in nested.items()}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`; a plain torch Adam state loads too. Values are copied into (shared) buffers."""
+        """The inverse of `state_dict`; a plain torch Adam state loads too. Values are copied into (shared) buffers.
+
+        A state with the controller off loads into any controller. Raises ValueError, with nothing changed, for a state
+        of another kind of controller or clip.
+        """
+        self._check_state(state_dict.get("nested"))
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "nested"})
         for index, parameter in enumerate(self.flat.parameters):
             state = self.state.get(parameter, {})
@@ -285,14 +289,31 @@ class NestedAdam(torch.optim.Optimizer):
         if nested is not None:
             self.clip.state.copy_(nested["clip"])
             self.counters.state.copy_(nested["counters"])
+            self.regime = float(nested.get("regime", 0.0))
             if self.driver is not None and "phi" in nested:
                 self.driver.load_state_tensors(nested)
         self._start()
 
+    def _check_state(self, nested: dict[str, Tensor] | None) -> None:
+        if nested is None:
+            return
+        if nested["clip"].shape != self.clip.state.shape:
+            raise ValueError("this state was saved with another clip: make the optimizer with the same clip=")
+        if self.driver is None or "phi" not in nested:
+            return
+        own = self.driver.state_tensors()
+        saved = {name: tensor for name, tensor in nested.items() if name not in {"clip", "counters", "regime"}}
+        free = {"z", "inputs"}  # empty before the first decision
+        if set(saved) != set(own) or any(saved[n].shape != own[n].shape for n in own if n not in free):
+            raise ValueError(
+                "this state was saved with another controller or other parameters: make the optimizer with the same "
+                "controller= over the same parameters"
+            )
+
     def __getstate__(self) -> dict[str, Any]:
         names = (
             "meta_every", "control_every", "meta_lr", "meta_decay", "relative_time", "flat", "exp_avg", "exp_avg_sq",
-            "steps", "counters", "clip", "driver", "ragged",
+            "steps", "counters", "clip", "driver", "ragged", "regime",
         )  # fmt: skip
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in names}}
 
@@ -300,3 +321,23 @@ class NestedAdam(torch.optim.Optimizer):
         super().__setstate__(state)
         if "flat" in state:  # unpickled or copied; torch's load_state_dict comes this way too, without it
             self._start()
+
+
+def _check_periods(meta_every: Any, control_every: Any) -> None:
+    for name, value in (("meta_every", meta_every), ("control_every", control_every)):
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+            raise ValueError(f"{name} is a whole number of updates, at least 1, got {value!r}")
+
+
+def _check_numbers(betas: Any, **numbers: Any) -> None:
+    """Finite and not negative; betas a pair in [0, 1); meta_decay at most 1."""
+    for name, value in numbers.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} is a number, got {value!r}") from None
+        if not 0.0 <= number < math.inf or (name == "meta_decay" and number > 1.0):
+            raise ValueError(f"{name} is finite, not negative (meta_decay at most 1), got {value!r}")
+    pair = tuple(betas) if isinstance(betas, (tuple, list)) else ()
+    if len(pair) != 2 or not all(isinstance(beta, (int, float)) and 0.0 <= beta < 1.0 for beta in pair):
+        raise ValueError(f"betas are two numbers in [0, 1), got {betas!r}")

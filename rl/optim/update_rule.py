@@ -116,8 +116,7 @@ class PlainUpdate:
         max_grad_norm: float | None = None,
         target_sync: TargetSync | str | float | None = None,
     ) -> None:
-        if max_grad_norm is not None and not max_grad_norm > 0.0:
-            raise ValueError(f"max_grad_norm must be positive or None, got {max_grad_norm}")
+        _check_norm(max_grad_norm)
         self.optimizer = optimizer
         self.parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
         self.max_grad_norm = max_grad_norm
@@ -143,8 +142,9 @@ class PlainUpdate:
         if self.max_grad_norm is not None:
             # torch's clip_grad_norm_ divides by norm + 1e-6 too: the same bits as Stable-Baselines3
             scale = min(1.0, self.max_grad_norm / (norm + 1e-6))
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_grad_norm, norm_tensor)
-            self.clipped += scale < 1.0
+            if scale < 1.0:  # a factor of one changes no bit
+                torch.nn.utils.clip_grads_with_norm_(self.parameters, self.max_grad_norm, norm_tensor)
+                self.clipped += 1
         self.optimizer.step()
         self.updates += 1
         return UpdateResult(norm, scale, applied=True)
@@ -204,6 +204,11 @@ class PlainUpdate:
         self.updates, self.skipped, self.clipped, self.syncs = state["counters"]
 
 
+def _check_norm(max_grad_norm: float | None) -> None:
+    if max_grad_norm is not None and not max_grad_norm > 0.0:
+        raise ValueError(f"max_grad_norm must be positive or None, got {max_grad_norm}")
+
+
 def _make_state(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> None:
     """Let a lazy optimizer allocate its state by one step with zero gradient and zero rate, then set its clocks to
     zero.
@@ -220,6 +225,35 @@ def _make_state(optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) 
     for state in optimizer.state.values():
         if isinstance(state.get("step"), torch.Tensor):
             state["step"].zero_()
+
+
+class FlatAdamUpdate(PlainUpdate):
+    """Torch's Adam with a fixed clip on one flat buffer: `NestedAdam` with its controller off, at half the cost."""
+
+    optimizer: NestedAdam
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        lr: float,
+        max_grad_norm: float | None = None,
+        target_sync: TargetSync | str | float | None = None,
+        **options: Any,
+    ) -> None:
+        _check_norm(max_grad_norm)
+        adam = NestedAdam(parameters, lr=lr, controller="off", clip=max_grad_norm, **options)
+        super().__init__(adam, max_grad_norm, target_sync)
+
+    def update(self, telemetry: Telemetry, gradients: Sequence[Tensor | None] | None = None) -> UpdateResult:
+        """See `UpdateRule`."""
+        optimizer = self.optimizer
+        if telemetry.loss is not None:
+            optimizer.observe(loss=telemetry.loss)
+        applied = optimizer.step_with(gradients if gradients is not None else [p.grad for p in self.parameters])
+        self.updates += applied
+        self.skipped += not applied
+        self.clipped += applied and optimizer.last_scale < 1.0
+        return UpdateResult(optimizer.last_norm, optimizer.last_scale, applied)
 
 
 class NestedUpdate(PlainUpdate):
@@ -261,9 +295,10 @@ def make_update_rule(
 ) -> UpdateRule:
     """The update rule a policy trains with.
 
-    optimizer: "nested" (`NestedAdam`; `max_grad_norm` is not used unless `clip="fixed"`), "adam" (torch, fused on
-    CPU), "rmsprop" (`FlatRMSprop`, the TensorFlow form A3C needs), or a callable `f(parameters, lr=lr, **options)`
-    that returns a torch optimizer (e.g. `torch.optim.AdamW`) or an `UpdateRule`. `options` go to the optimizer.
+    optimizer: "nested" (`NestedAdam`; `max_grad_norm` is not used unless `clip="fixed"`), "adam" (torch's, on a flat
+    buffer; with options that only torch's class knows, that class), "rmsprop" (`FlatRMSprop`, the TensorFlow form A3C
+    needs), or a callable `f(parameters, lr=lr, **options)` that returns a torch optimizer (e.g. `torch.optim.AdamW`)
+    or an `UpdateRule`. `options` go to the optimizer.
     Raises ValueError for an unknown name.
     """
     parameters = list(parameters)
@@ -280,6 +315,8 @@ def make_update_rule(
         if options.get("clip") == "fixed":
             options["clip"] = max_grad_norm
         return NestedUpdate(NestedAdam(parameters, lr=lr, **options), target_sync)
+    if optimizer == "adam" and set(options) <= {"betas", "eps", "weight_decay"}:
+        return FlatAdamUpdate(parameters, lr, max_grad_norm, target_sync, **options)
     if optimizer == "adam":
         fused = parameters[0].device.type in {"cpu", "cuda"}
         return PlainUpdate(torch.optim.Adam(parameters, lr=lr, fused=fused, **options), max_grad_norm, target_sync)

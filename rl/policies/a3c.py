@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -126,8 +127,8 @@ class A3C(ActorCriticAgent[A3CConfig]):
 
     def _hogwild(self, steps: int, seed: int, callback: Callable[[Any], bool | None]) -> None:
         self.rule.share_memory()
-        taken, applied = CONTEXT.Value("q", 0), CONTEXT.Value("q", 0)
-        arguments = [(self.rule, self.net, taken, applied, steps, seed) for _ in range(self.config.workers)]
+        taken, applied, arrived = CONTEXT.Value("q", 0), CONTEXT.Value("q", 0), CONTEXT.Value("q", 0)
+        arguments = [(self.rule, self.net, taken, applied, arrived, steps, seed)] * self.config.workers
         start = self.steps_done
         with WorkerGroup(hogwild_worker, self._packed(), arguments) as group:
             while group.running:
@@ -282,12 +283,18 @@ def hogwild_worker(
     shared: torch.nn.Module,
     taken: Any,
     applied: Any,
+    arrived: Any,
     steps: int,
     seed: int,
 ) -> None:
     """Process of `hogwild`: pull, roll out, differentiate, apply; no lock around the parameters."""
     agent = _policy(packed)
     learner = agent.make_learner(link.index, seed)
+    with arrived.get_lock():
+        arrived.value += 1
+    while arrived.value < agent.config.workers:  # nobody trains alone while others still import
+        link.check()
+        time.sleep(0.005)
     parameters = list(shared.parameters())
     records: list[tuple[float, float, int, float | None]] = []
     while taken.value < steps:

@@ -76,6 +76,14 @@ class DQNConfig(AgentConfig):
             raise ValueError(
                 "n_steps, n_envs, buffer_size, batch_size, train_freq and gradient_steps must be at least 1"
             )
+        shares = ("exploration_initial_eps", "exploration_final_eps", "exploration_fraction", "alpha", "beta")
+        for name in shares:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is in [0, 1], got {getattr(self, name)}")
+        if self.learning_starts < 0:
+            raise ValueError(f"learning_starts must not be negative, got {self.learning_starts}")
+        if isinstance(self.target_sync, bool):
+            raise ValueError(f'target_sync is "auto", "learned", a period or a tau, got {self.target_sync}')  # noqa: TRY004
 
 
 class DQN(Agent[DQNConfig]):
@@ -218,11 +226,14 @@ class DQN(Agent[DQNConfig]):
         else:
             each = functional.smooth_l1_loss(chosen, targets, reduction="none")
             loss = (torch.from_numpy(sample.weights) * each).mean()
-        gradients = torch.autograd.grad(loss, list(self.online.parameters()))
+        gradients = torch.autograd.grad(loss, self.trained)
         errors = (chosen.detach() - targets).numpy()
         number = loss.item()
         telemetry = Telemetry(
-            loss=number, td_error=float(np.abs(errors).mean()), drift=drift, episode_return=episode_return
+            loss=number,
+            td_error=float(np.add.reduce(np.abs(errors)) / len(errors)),
+            drift=drift,
+            episode_return=episode_return,
         )
         self.rule.update(telemetry, gradients)
         self.buffer.update_priorities(sample.indices, errors)

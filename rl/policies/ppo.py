@@ -97,7 +97,7 @@ class PPO(ActorCriticAgent[PPOConfig]):
             if divergence > 1.5 * self.config.target_kl:
                 return 0.0, divergence
         loss = self.loss(rows, log_ratio.exp(), values, entropy, clip_range)
-        gradients = torch.autograd.grad(loss, list(self.net.parameters()))
+        gradients = torch.autograd.grad(loss, self.trained)
         number = loss.item()
         self.rule.update(Telemetry(loss=number, episode_return=episode_return), gradients)
         self.updates_done += 1

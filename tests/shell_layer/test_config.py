@@ -83,7 +83,7 @@ REFUSED = {
     "session.seed='5'": "--set: session.seed: input should be a valid integer, not '5'",
     "session.name=latest": "--set: session.name: 'latest' is no run name",
     "session.name='17'": "--set: session.name: '17' is no run name",
-    "feed.kind=synthtic": "input should be 'synthetic' or 'replay', not 'synthtic'; did you mean 'synthetic'?",
+    "feed.kind=synthtic": "input should be 'synthetic', 'replay' or 'live', not 'synthtic'; did you mean 'synthetic'?",
     "feed.symbols=[]": "--set: feed.symbols: needs at least 1",
     "feed.symbols=['BTC/USDT', 'BTC/USDT:USDT']": "--set: feed.symbols: BTC/USDT stands there twice",
     "feed.symbols=[BTCUSDT]": "--set: feed.symbols: '[BTCUSDT]' is no TOML value",
@@ -185,7 +185,7 @@ def test_the_tree_is_frozen():
 
 OUTSIDE = {
     "session.name": "a", "session.checkpoint_every": 7, "session.checkpoint_keep": 7, "feed.data": ["x"],
-    "store.url": "memory", "engine.threads": 7,
+    "store.url": "memory", "engine.threads": 7, "feed.speed": 60.0,
 }  # fmt: skip
 
 

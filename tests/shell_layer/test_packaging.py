@@ -153,15 +153,18 @@ def test_a_written_config_has_every_key_and_reads_back(kind, tmp_path, capsys):
     assert main(["config", "init", "-", "--kind", kind]) == 0
     assert capsys.readouterr().out == text
     assert main(["config", "init", str(tmp_path / "no" / "folder.toml")]) == 2
-    assert main(["config", "init", "-", "--kind", "live"]) == 2
+    assert main(["config", "init", "-", "--kind", "lively"]) == 2
+    assert main(["config", "init", "-", "--kind", "live"]) == 0
+    (tmp_path / "live.toml").write_text(capsys.readouterr().out, encoding="utf-8")
+    assert configs.load(tmp_path / "live.toml").feed.kind == "live"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_what_show_prints_reads_back_to_the_same_tree(path, tmp_path, capsys):
-    words = [str(path), "--set", "store.url=x.db", "--set", "feed.start=5"]
+    words = [str(path), "--set", "store.url=x.db", "--set", "feed.warmup=5"]
     assert main(["config", "show", *words]) == 0
     (tmp_path / "shown.toml").write_text(capsys.readouterr().out, encoding="utf-8")
-    assert configs.load(tmp_path / "shown.toml") == configs.load(path, ["store.url=x.db", "feed.start=5"])
+    assert configs.load(tmp_path / "shown.toml") == configs.load(path, ["store.url=x.db", "feed.warmup=5"])
 
 
 def test_the_schema_is_a_json_schema(capsys):

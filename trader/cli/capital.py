@@ -103,6 +103,8 @@ def capital_report(config: Config) -> list[CapitalLine]:
     if config.feed.kind == "replay" and not config.feed.data:
         detail = "no data named: its markets and prices are known once there is (--set feed.data='[\"PATH\"]')"
         return [CapitalLine(symbol, None, detail) for symbol in config.feed.symbols or ("all found",)]
+    if config.feed.kind == "live":
+        return [CapitalLine(symbol, None, "its price is known once it trades") for symbol in config.feed.symbols or ()]
     median = median_agent()
     return [_line(config, instrument, price, median) for instrument, price in _markets(config)]
 

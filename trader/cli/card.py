@@ -16,6 +16,7 @@ _AMOUNT = re.compile(r"-?\d+\.\d{8}")
 MARKETS = {
     "synthetic": "a made-up market: no price here was ever traded",
     "replay": "history from files; its holes stay holes",
+    "live": "candles of an exchange as they closed; no order was placed anywhere",
 }
 
 

@@ -41,7 +41,10 @@ def commented_config(kind: str) -> str:
     Raises:
         UserError: `kind` is no feed.
     """
-    config = load(None, [], {"feed.kind": kind})
+    given: dict[str, object] = {"feed.kind": kind}
+    if kind == "live":  # the one feed that cannot find its markets itself
+        given |= {"feed.symbols": ["BTC/USDT"], "feed.base_timeframe": "1m"}
+    config = load(None, [], given)
     return HEAD.format(kind=kind) + "\n".join(_commented(Config, as_dict(config), ())) + "\n"
 
 
@@ -63,6 +66,9 @@ EXAMPLES: Final = {
 }
 """What may stand at a key that has no default."""
 
+LIVE_KEYS: Final = {"symbols", "base_timeframe", "timeframes"}
+"""Keys of `[feed]` that a live config tells itself."""
+
 _WIDTH: Final = 110
 
 
@@ -83,7 +89,12 @@ def _commented(model: type[BaseModel], tree: Mapping[str, Any], above: tuple[str
         yield from _meaning(meaning)
         for key, part in inner.model_fields.items() if inner else ():
             yield from _meaning(f"{key}: {part.description}")
-        yield _key_line(name, tree[name], EXAMPLES.get(".".join((*above, name))), required=field.is_required())
+        yield _key_line(
+            name,
+            tree[name],
+            EXAMPLES.get(".".join((*above, name))),
+            required=field.is_required() or (tree.get("kind") == "live" and name in LIVE_KEYS),
+        )
     for inner, name in tables:
         yield from _commented(inner, tree[name], (*above, name))
 

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from trader.cli import options
+from trader.cli.download import download
+from trader.cli.instruments import instruments
 from trader.cli.output import write_json, write_rows
 
 app = typer.Typer(rich_markup_mode=None, help="Bring market data into the candle store; list and check what is there.")
+app.command()(download)
 
 STORE = Path("data/candles")
 
@@ -157,6 +160,9 @@ def check(path: Places = None, as_json: options.Json = False, quiet: options.Qui
         write_rows(columns, [[_plain(one.get(column)) for column in columns] for one in objects], as_json=False)
     if not ok:
         raise typer.Exit(1)
+
+
+app.command()(instruments)
 
 
 def _plain(value: object) -> object:

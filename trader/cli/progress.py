@@ -35,6 +35,14 @@ class Progress(Protocol):
     def time_ms(self) -> int:
         """Open of the last candle."""
 
+    @property
+    def waiting_s(self) -> float | None:
+        """Live: seconds to the close of the candle in progress."""
+
+    @property
+    def next_updates(self) -> tuple[tuple[str, int], ...]:
+        """Live: every level and the candles until it acts."""
+
 
 Report = Callable[[Progress], None]
 
@@ -84,13 +92,24 @@ def _lines() -> Report:
         now = seconds()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
+            countdown = {"next": waiting} if (waiting := _countdown(progress)) else {}
             log.info(
                 "progress", frames=progress.frames_done, of=progress.frames_total, trades=progress.trades,
-                equity=f"{progress.equity / 1e8:.2f}",
+                equity=f"{progress.equity / 1e8:.2f}", **countdown,
             )  # fmt: skip
 
     return report
 
 
 def _told(progress: Progress) -> str:
-    return f"{progress.trades} trades, equity {progress.equity / 1e8:,.2f}"
+    told = f"{progress.trades} trades, equity {progress.equity / 1e8:,.2f}"
+    return ", ".join(part for part in (told, _countdown(progress)) if part)
+
+
+def _countdown(progress: Progress) -> str:
+    """Live: when the next candle closes, and when each level acts next."""
+    if not progress.next_updates and progress.waiting_s is None:
+        return ""
+    candle = "" if progress.waiting_s is None else f"candle in {progress.waiting_s:.0f} s"
+    levels = (f"{level} in {candles} candles" for level, candles in progress.next_updates)
+    return ", ".join(part for part in (candle, *levels) if part)

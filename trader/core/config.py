@@ -126,8 +126,8 @@ class SyntheticConfig(Section):
 class FeedConfig(Section):
     """Where candles come from."""
 
-    kind: Literal["synthetic", "replay"] = Field(
-        description="`synthetic`: a seeded made-up market; `replay`: files of history"
+    kind: Literal["synthetic", "replay", "live"] = Field(
+        description="`synthetic`: a seeded made-up market; `replay`: files of history; `live`: an exchange, as it trades"
     )
     symbols: Annotated[tuple[Symbol, ...], Field(min_length=1), AfterValidator(in_order)] | None = Field(
         None, description="markets, BASE/QUOTE; default: all that the feed has"
@@ -141,14 +141,15 @@ class FeedConfig(Section):
     )
     start: TimeMs | None = Field(None, description="first candle (inclusive), ISO or ms, UTC")
     end: TimeMs | None = Field(None, description="last candle (exclusive), ISO or ms, UTC")
-    speed: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False), later(0.0, "0.8")] = Field(
+    speed: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
         0.0,
-        description="pace of a replay in market seconds per second; 0: as fast as possible",
+        description="pace of a replay in market seconds per second; 0: as fast as possible; means nothing live",
         json_schema_extra=OUTSIDE_HASH,
     )
     warmup: Amount | None = Field(
         None,
-        description="base candles of history before `start`; default: what the longest timeframe needs",
+        description="base candles of history before `start`, live before the first live candle; default: what the "
+        "longest timeframe needs",
     )
     gaps: Literal["record"] = Field("record", description="holes are recorded as incidents and never filled")
     synthetic: SyntheticConfig = Field(SyntheticConfig(), description="the made-up market of `synthetic`")
@@ -161,6 +162,16 @@ class FeedConfig(Section):
             if isinstance(base, str):
                 return {**data, "timeframes": default_timeframes(base)}
         return data
+
+    @model_validator(mode="after")
+    def _live(self) -> Self:
+        if self.kind == "live":
+            if not self.symbols:
+                raise ValueError("symbols: a live session needs at least one market, for example BTC/USDT")
+            for name, value in (("start", self.start), ("end", self.end), ("data", self.data or None)):
+                if value is not None:
+                    raise ValueError(f"{name}: means nothing in a live session; session.candles limits it")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -200,7 +211,13 @@ class ExchangeConfig(Section):
         0.1, description="largest share of a candle's volume that all agents together may trade"
     )
     tiers: Text | None = Field(
-        None, description="JSON file of leverage tiers; default: one tier, 0.5 % maintenance, 20x"
+        None,
+        description="JSON file of leverage tiers; default: those of the instruments, else one, 0.5 % maintenance, 20x",
+    )
+    instruments: Text | None = Field(
+        None,
+        description="JSON file of ticks, lots, minima, fees and tiers (`trader data instruments`, or ccxt's markets); "
+        "default: the table that ships for the exchange, and 1e-8 for what it does not know",
     )
     funding: Flag = Field(True, description="charge funding at the stamps of the feed (swap only)")
     path: Literal["colour", "pessimistic", "random", "detail"] = Field(
@@ -210,14 +227,21 @@ class ExchangeConfig(Section):
         "candles of the same files say, else `colour`)",
     )
     latency_candles: Amount = Field(0, description="further candles between a decision and its fill")
-    urls: Annotated[dict[Text, WebAddress], later({}, "0.8")] = Field(
-        {}, description="replace public addresses of the exchange library, by dotted path"
+    urls: dict[Text, WebAddress] = Field(
+        {},
+        description="live: replace public addresses of the exchange library (dotted paths under ccxt's `urls.api`), as "
+        '`{ "public" = "http://…", "ws.spot" = "ws://…" }`',
     )
-    options: Annotated[dict[Text, Any], later({}, "0.8")] = Field({}, description="options of the exchange library")
-    stall_seconds: Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False), later(60.0, "0.8")] = Field(
-        60.0, description="a stream that is silent for so long is redialled"
+    options: dict[Text, Any] = Field({}, description="live: options of the exchange library (ccxt's `options`)")
+    stall_seconds: Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)] = Field(
+        60.0,
+        description="live: a stream that is silent for so long is redialled; also the longest pause between attempts",
     )
-    confirm: Literal["flag"] = Field("flag", description="a live candle is closed when the exchange's own flag says so")
+    confirm: Literal["flag", "rest"] = Field(
+        "flag",
+        description="live: a candle is closed when the exchange's own flag says so, or a later one and REST confirm it "
+        "(`flag`); `rest`: REST confirms every candle",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -235,9 +259,9 @@ class ControlsConfig(Section):
     random: Fraction = Field(0.0, description="share that is replaced by random agents each generation")
 
     @model_validator(mode="after")
-    def _somebody_evolves(self) -> Self:
+    def _at_most_all(self) -> Self:
         if self.frozen + self.random > 1.0:
-            raise ValueError("frozen and random together are at most 1; one agent at least evolves")
+            raise ValueError("frozen and random are shares of one population: their sum must be at most 1")
         return self
 
 
@@ -296,6 +320,9 @@ class EvolutionConfig(Section):
         3, description="candidates from which each parent is chosen"
     )
     immigrants: Fraction = Field(0.05, description="share of the children that have no parents")
+    policy_births: Fraction = Field(
+        0.3, description="share of births decided by policies and their random control, when one of them is on"
+    )
 
 
 class PoolLevelConfig(Section):
@@ -326,11 +353,24 @@ class MemoryConfig(Section):
     horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
 
 
+class PolicyConfig(Section):
+    """A policy that decides births."""
+
+    enabled: Flag = Field(False, description="switch the level on (it acts through natural selection's births)")
+    every: Count = Field(720, description="base candles between two trainings")
+    discount: Fraction = Field(
+        0.5, description="weight of what follows a birth in the same market; 0: a contextual bandit"
+    )
+
+
 class LevelsConfig(Section):
     """The learning levels, each with its own clock."""
 
     hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
+    dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
+    a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")
+    ppo: PolicyConfig = Field(PolicyConfig(), description="proximal policy optimisation that decides births")
     evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
     pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
 
@@ -366,6 +406,14 @@ class Config(Section):
     levels: LevelsConfig = Field(LevelsConfig(), description="the learning levels and their clocks")
     store: StoreConfig = Field(StoreConfig(), description="where the rows go", json_schema_extra=OUTSIDE_HASH)
     engine: EngineConfig = Field(EngineConfig(), description="how the work is done; changes no result")
+
+    @model_validator(mode="after")
+    def _detail_needs_files(self) -> Self:
+        if self.feed.kind == "live" and self.exchange.path == "detail":
+            raise ValueError(
+                "exchange.path: detail needs files of finer candles; live takes colour, pessimistic or random"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_currency(self) -> Self:

@@ -1,24 +1,21 @@
-"""How each symbol is priced and traded, as far as it is known without asking an exchange.
+"""How each symbol is priced and traded: from a file the config names, else from the table that ships, else by default.
 
 An unknown instrument gets tick and lot 1e-8: never steps guessed from its candles, that would look ahead. Perpetuals
-take their leverage brackets from a file in ccxt's unified form (`fetch_leverage_tiers`: symbol to a list of
-`{minNotional, maintenanceMarginRate, maxLeverage}`, plain or gzipped JSON), else one bracket for all sizes. Amounts of
-a bracket follow from continuity of the maintenance margin: amount_k = amount_(k-1) + floor_k * (rate_k - rate_(k-1)).
+take their leverage brackets from `exchange.tiers`, else from where their steps come from, else one bracket for all
+sizes. What was used is stored with the run (`source` says whence), so that no later table changes a resumed or verified
+run.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from trader.core.types import Instrument, LeverageTier, UserError
-
-SCALE: Final = 100_000_000
-"""Amounts and rates are integers in 1e-8."""
+from trader.core.types import Instrument, LeverageTier
+from trader.feeds.instrument_table import SWAP, Listing, bundled, read_json, read_table
+from trader.feeds.tiers import SCALE, by_symbol
 
 DEFAULT_TIERS: Final = (
     LeverageTier(notional_floor=0, maintenance_rate=500_000, maintenance_amount=0, maximum_leverage=20),
@@ -30,43 +27,88 @@ SWAP_MAKER: Final = 0.0002
 SWAP_TAKER: Final = 0.0005
 """Binance's fees for an ordinary account (spot 0.1 % both; USDT perpetuals 0.02 % and 0.05 %), November 2026."""
 
+DEFAULT_SOURCE: Final = "default steps 1e-8"
+
 
 @dataclass(frozen=True, slots=True)
 class TradingTerms:
-    """What the config says of trading: market type, fees as fractions (None: the default of that type), tiers file."""
+    """What the config says of trading: market type, fees as fractions (None: the instrument's, else the default of that
+    type), tiers file, instruments file, and the exchange whose shipped table is used (None: none)."""
 
     market_type: str = "spot"
     maker: float | None = None
     taker: float | None = None
     tiers: Path | None = None
+    instruments: Path | None = None
+    exchange: str | None = None
 
 
 def instruments_for(symbols: tuple[str, ...], terms: TradingTerms) -> tuple[Instrument, ...]:
     """One instrument a symbol, in the same order.
 
     Raises:
-        UserError: the tiers file cannot be read or does not have the shape above.
+        UserError: a file cannot be read or does not have its form, or an instrument cannot be counted.
     """
-    perpetual = terms.market_type == "swap"
-    maker = terms.maker if terms.maker is not None else (SWAP_MAKER if perpetual else SPOT_FEE)
-    taker = terms.taker if terms.taker is not None else (SWAP_TAKER if perpetual else SPOT_FEE)
+    perpetual = terms.market_type == SWAP
     brackets = read_tiers(terms.tiers) if perpetual and terms.tiers is not None else {}
-    return tuple(
-        Instrument(
-            symbol=symbol,
-            perpetual=perpetual,
-            maker_fee=round(maker * SCALE),
-            taker_fee=round(taker * SCALE),
-            tiers=brackets.get(symbol, DEFAULT_TIERS) if perpetual else (),
-            source=_source(symbol, terms.tiers, brackets),
-        )
-        for symbol in symbols
-    )
+    known = _listings(terms)
+    return tuple(_instrument(symbol, terms, known.get(symbol), brackets.get(symbol)) for symbol in symbols)
 
 
-def _source(symbol: str, path: Path | None, brackets: dict[str, tuple[LeverageTier, ...]]) -> str:
-    steps = "default steps 1e-8"
-    return f"{steps}; tiers {path}" if symbol in brackets else steps
+def _listings(terms: TradingTerms) -> dict[str, tuple[Listing, str]]:
+    """Listing and source of every symbol that a table knows; the config's file comes before what ships."""
+    found: dict[str, tuple[Listing, str]] = {}
+    table = bundled(terms.exchange) if terms.exchange else None
+    if table is not None:
+        source = f"bundled {table.exchange} table of {table.date}"
+        found |= {symbol: (listing, source) for symbol, listing in table.of(terms.market_type).items()}
+    if terms.instruments is not None:
+        listings = read_table(terms.instruments).of(terms.market_type)
+        found |= {symbol: (listing, str(terms.instruments)) for symbol, listing in listings.items()}
+    return found
+
+
+def _instrument(
+    symbol: str, terms: TradingTerms, known: tuple[Listing, str] | None, brackets: tuple[LeverageTier, ...] | None
+) -> Instrument:
+    perpetual = terms.market_type == SWAP
+    listing, source = known or (None, DEFAULT_SOURCE)
+    maker = _fee(terms.maker, listing.maker if listing else None, SWAP_MAKER if perpetual else SPOT_FEE)
+    taker = _fee(terms.taker, listing.taker if listing else None, SWAP_TAKER if perpetual else SPOT_FEE)
+    tiers: tuple[LeverageTier, ...] = ()
+    if perpetual:
+        tiers = brackets or (listing.tiers if listing else ()) or DEFAULT_TIERS
+    if brackets:
+        source = f"{source}; tiers {terms.tiers}"
+    elif perpetual and tiers is DEFAULT_TIERS and listing:
+        source = f"{source}; default tiers"
+    if listing is None:
+        return Instrument(
+            symbol=symbol, perpetual=perpetual, maker_fee=maker, taker_fee=taker, tiers=tiers, source=source
+        )  # fmt: skip
+    one = listing.instrument(symbol, perpetual=perpetual, maker=maker, taker=taker, source=source)
+    return replace(one, tiers=tiers)
+
+
+def _fee(told: float | None, listed: Decimal | None, usual: float) -> int:
+    """The config's fee, else the instrument's, else the market type's, in parts per 1e8."""
+    fee = told if told is not None else listed if listed is not None else usual
+    return round(float(fee) * SCALE)
+
+
+def instrument_lines(instruments: tuple[Instrument, ...], market: str) -> list[str]:
+    """What a session says of its instruments before it starts: one line for each source, one for the unknown."""
+    by_source: dict[str, list[str]] = {}
+    for one in instruments:
+        by_source.setdefault(one.source, []).append(one.symbol)
+    lines = []
+    for source, symbols in by_source.items():
+        names = ", ".join(symbols)
+        if source.startswith(DEFAULT_SOURCE):
+            lines.append(f"exchange.instruments: nothing is known of {names} ({market}): tick and lot 1e-8, no minimum")
+        elif source != "synthetic":
+            lines.append(f"exchange.instruments: {names}: {source}")
+    return lines
 
 
 def read_tiers(path: Path) -> dict[str, tuple[LeverageTier, ...]]:
@@ -75,47 +117,4 @@ def read_tiers(path: Path) -> dict[str, tuple[LeverageTier, ...]]:
     Raises:
         UserError: the file cannot be read, is not JSON, or a symbol's brackets have the wrong shape or order.
     """
-    try:
-        raw = path.read_bytes()
-        data = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw, parse_float=Decimal)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"exchange.tiers: {path}: cannot be read as JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise UserError(f"exchange.tiers: {path}: must be an object of symbols")
-    # BASE/QUOTE:QUOTE-YYMMDD is a dated future: another contract with the same BASE/QUOTE
-    return {
-        symbol.partition(":")[0]: _tiers(path, symbol, rows)
-        for symbol, rows in data.items()
-        if "-" not in symbol.partition(":")[2]
-    }
-
-
-def _tiers(path: Path, symbol: str, rows: Any) -> tuple[LeverageTier, ...]:
-    """Brackets of one symbol, lowest first, with their maintenance amounts."""
-    tiers: list[LeverageTier] = []
-    try:
-        for row in rows:
-            floor = _units(row["minNotional"])
-            rate = _units(row["maintenanceMarginRate"])
-            leverage = int(row["maxLeverage"])
-            amount = 0
-            if tiers:
-                last = tiers[-1]
-                # rounded up: a later bracket never asks for less than the one before at their common border
-                step = Decimal(floor * (rate - last.maintenance_rate)) / SCALE
-                amount = last.maintenance_amount + int(step.to_integral_value(ROUND_CEILING))
-            if leverage < 1 or not 0 < rate < SCALE or (tiers and floor <= tiers[-1].notional_floor):
-                raise UserError(
-                    f"exchange.tiers: {path}: {symbol}: brackets must ascend, rate in (0, 1), leverage >= 1"
-                )
-            tiers.append(LeverageTier(floor, rate, amount, leverage))
-    except (KeyError, TypeError, InvalidOperation, ValueError) as error:
-        raise UserError(f"exchange.tiers: {path}: {symbol}: not a list of leverage brackets ({error!r})") from error
-    if not tiers or tiers[0].notional_floor != 0:
-        raise UserError(f"exchange.tiers: {path}: {symbol}: the first bracket must begin at 0")
-    return tuple(tiers)
-
-
-def _units(value: Any) -> int:
-    """A JSON number in 1e-8, to the nearest: files of floats say 0.06650000000000001."""
-    return int((Decimal(value) * SCALE).to_integral_value(ROUND_HALF_EVEN))
+    return by_symbol(read_json(path, "exchange.tiers"), f"exchange.tiers: {path}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform as machine
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +23,9 @@ from trader.core.config import Config, canonical_json, config_hash, from_json
 from trader.core.money import to_amount
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
+from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
 from trader.session.compiling import compile_kernels
-from trader.session.engine import Engine, archetypes_of, market_vectors
+from trader.session.engine import Engine, archetypes_of, market_vectors, midwife_of
 from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES
@@ -75,10 +77,13 @@ def run_session(
     """
     if data:
         config = config.model_copy(update={"feed": config.feed.model_copy(update={"data": tuple(data)})})
-    feed = make_feed(config)
+    stop = stop or StopFlag()
+    feed = make_feed(config, lambda: stop.requested)
     try:
         archetypes_of(config)
         market_vectors(config, feed.instruments)
+        if isinstance(feed, LiveFeed):
+            feed.connect()
         if tell is not None:
             for line in opening_lines(config, feed):
                 tell(line)
@@ -90,9 +95,7 @@ def run_session(
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             with store.locked(run):
-                session = _Session(
-                    config, feed.instruments, store, row, store.writer(run), stop or StopFlag(), progress
-                )
+                session = _Session(config, feed.instruments, store, row, store.writer(run), stop, progress)
                 return session.drive(feed)
         finally:
             store.close()
@@ -108,6 +111,7 @@ def resume_session(run: str | int, *, url: str, progress: Report = None, stop: S
         SurroundingsError: as in `run_session`.
         Difference: the journal no longer gives the rows that were committed (another version, or a changed table).
     """
+    stop = stop or StopFlag()
     store = open_store(url, create=False)
     try:
         row = store.resolve(run)
@@ -115,10 +119,10 @@ def resume_session(run: str | int, *, url: str, progress: Report = None, stop: S
             return Summary(json.loads(row.summary), {})
         config = from_json(row.config)
         with store.locked(row.run):
-            feed = make_feed(config)
+            feed = make_feed(config, lambda: stop.requested)
             try:
                 writer = store.writer(row.run, compare_until=store.committed(row.run))
-                session = _Session(config, store.instruments(row.run), store, row, writer, stop or StopFlag(), progress)
+                session = _Session(config, store.instruments(row.run), store, row, writer, stop, progress)
                 check_same_data(feed, row, store.instruments(row.run))
                 session.recover()
                 store.update_run(row.run, status="running")
@@ -178,8 +182,12 @@ class _Session:
         started = wall.seconds()
         self._total = feed.describe().get("frames")
         after = self.engine.counts.last_ms if self.engine.counts.taken else None
+        live = isinstance(feed, LiveFeed)
+        if isinstance(feed, LiveFeed):
+            feed.warming = self.engine.counts.frames == 0
+            feed.on_wait = self._waiting
         finished = True
-        for block in self._limited(feed.blocks(BLOCK_FRAMES, after)):
+        for block in self._limited(self._paced(feed, after)):
             self._writer.incidents(block.incidents)
             self.engine.advance(block)
             self.commit()
@@ -187,6 +195,8 @@ class _Session:
             if self._stop.requested:
                 finished = False
                 break
+        if live and not self._limit_reached():
+            finished = False  # a living market has no end: its blocks end because a stop was asked for
         if finished:
             self.engine.finish()
             self.commit(final=True)
@@ -198,18 +208,41 @@ class _Session:
         self.close()
         return summary
 
+    def _paced(self, feed: Feed, after: int | None) -> Iterator[Block]:
+        """The feed's blocks; with `feed.speed` one frame at a time, after the warm-up not faster than the market."""
+        speed = self.config.feed.speed
+        if feed.kind == "live" or speed == 0:
+            yield from feed.blocks(BLOCK_FRAMES, after)
+            return
+        pause_s = feed.base_ms / 1000 / speed
+        for block in feed.blocks(1, after):
+            yield block
+            until = wall.seconds() + (pause_s if block.phase[0] else 0.0)
+            while not self._stop.requested and (left := until - wall.seconds()) > 0:
+                time.sleep(min(left, LOOK_SECONDS))
+
     def _limited(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Blocks up to `session.candles` frames after the warm-up."""
         limit = self.config.session.candles
-        for block in blocks:
+        while not self._limit_reached() and (block := next(blocks, None)) is not None:
             if limit is None:
                 yield block
                 continue
             counted = (block.phase != 0).cumsum()
-            room = limit - self.engine.frame
-            if room <= 0:
-                return
-            yield block[: int((counted <= room).sum())]
+            yield block[: int((counted <= limit - self.engine.frame).sum())]
+
+    def _limit_reached(self) -> bool:
+        limit = self.config.session.candles
+        return limit is not None and self.engine.frame >= limit
+
+    def _waiting(self, seconds: float | None) -> None:
+        """Tell a watcher how long the candle in progress lasts, and when each level acts next."""
+        if self._progress is None:
+            return
+        counts, frame = self.engine.counts, self.engine.frame
+        updates = tuple((level.spec.name, level.spec.every - frame % level.spec.every) for level in self.engine.levels)
+        equity = self.engine.equity() if counts.frames else self._row.equity_start
+        self._progress(Progress(counts.taken, self._total, counts.trades, equity, counts.last_ms, seconds, updates))
 
     def recover(self) -> None:
         """Become what the run was at its last commit: checkpoint, then journal."""
@@ -308,8 +341,24 @@ def _header(config: Config, feed: Feed) -> RunHeader:
             "stage": dict(STAGES),
             "rule": dict(RULES),
             "niche": archetypes,
+            **birth_names(config),
         },
     )
+
+
+def birth_names(config: Config) -> dict[str, dict[int, str]]:
+    """Names of the codes in the rows of births decided by policies; none where no policy is on."""
+    midwife = midwife_of(config, archetypes_of(config))
+    if midwife is None:
+        return {}
+    from rl.teachers import OPTIMIZERS
+    from trader.session.births.midwife import DECIDERS
+
+    return {
+        "policy": dict(enumerate(DECIDERS)),
+        "optimizer": dict(enumerate((*OPTIMIZERS, "none"))),
+        "action": dict(enumerate(midwife.problem.actions)),
+    }
 
 
 def _checkpoint_folder(store: Store | MemoryStore, run: int) -> Path | None:

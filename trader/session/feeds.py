@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trader.core.config import DEFAULT_FEES
 from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
 from trader.core.types import UserError
@@ -26,12 +28,14 @@ def warmup_candles(config: Config) -> int:
     return warmup_frames(milliseconds(config.feed.base_timeframe), lengths)
 
 
-def make_feed(config: Config) -> Feed:
-    """The feed that the configuration names.
+def make_feed(config: Config, stopped: Callable[[], bool] = lambda: False) -> Feed:
+    """The feed that the configuration names; `stopped` is asked by a live one while it waits.
 
     Raises:
         UserError: data that is missing, unreadable or wrong.
     """
+    if config.feed.kind == "live":
+        return _live(config, stopped)
     if config.feed.kind == "replay":
         return _replay(config)
     return synthetic_feed(config)
@@ -54,9 +58,11 @@ def wanted_history(config: Config) -> Wanted:
 def opening_lines(config: Config, feed: Feed) -> list[str]:
     """What a session tells before it starts: of a replay, its data; of any, what its exchange does without."""
     from trader.feeds import history
+    from trader.feeds.instruments import instrument_lines
 
     described = feed.describe()
     lines = history.opening_lines(described, wanted_history(config)) if feed.kind == "replay" else []
+    lines += instrument_lines(feed.instruments, f"{config.exchange.id} {config.exchange.market_type}")
     return lines + _detail_lines(config, described)
 
 
@@ -108,15 +114,38 @@ def _replay_feed(config: Config) -> Feed:
     )
 
 
+def _live(config: Config, stopped: Callable[[], bool]) -> Feed:
+    from trader.feeds.exchange import LiveFeed
+    from trader.feeds.exchange_client import Access
+
+    exchange = config.exchange
+    access = Access(exchange.id, exchange.market_type, exchange.urls, exchange.options, exchange.stall_seconds)
+    return LiveFeed(
+        access,
+        symbols=config.feed.symbols,
+        base_ms=milliseconds(config.feed.base_timeframe),
+        warmup=warmup_candles(config),
+        confirm=exchange.confirm,
+        terms=_terms(config),
+        funding=exchange.funding,
+        stopped=stopped,
+    )
+
+
 def _terms(config: Config) -> TradingTerms:
     from trader.feeds.instruments import TradingTerms
 
     exchange = config.exchange
+    fees = exchange.fees.maker, exchange.fees.taker
+    # fees that are the market type's own are nobody's choice: an instrument's own come before them
+    maker, taker = (None, None) if fees == DEFAULT_FEES[exchange.market_type] else fees
     return TradingTerms(
         market_type=exchange.market_type,
-        maker=exchange.fees.maker,
-        taker=exchange.fees.taker,
+        maker=maker,
+        taker=taker,
         tiers=Path(exchange.tiers) if exchange.tiers else None,
+        instruments=Path(exchange.instruments) if exchange.instruments else None,
+        exchange=None if config.feed.kind == "synthetic" else exchange.id,
     )
 
 

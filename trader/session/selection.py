@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from agents.population import Roster
     from trader.core.config import Config
+    from trader.session.births.midwife import Midwife
     from trader.session.books import Books
 
 log = structlog.get_logger("evolution")
@@ -34,7 +35,14 @@ _COUNT, _SUM, _SQUARES, _TALLIES = range(4)
 class SelectionLevel:
     """Generations of the population."""
 
-    def __init__(self, config: Config, markets: int, timeframes: int, archetypes: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        markets: int,
+        timeframes: int,
+        archetypes: NDArray[np.int64],
+        midwife: Midwife | None = None,
+    ) -> None:
         settings = config.levels.evolution
         self.spec = LevelSpec(
             name="evolution",
@@ -51,6 +59,7 @@ class SelectionLevel:
         self._reserve = config.pool.reserve
         self._habitats = (markets, timeframes)
         self._archetypes = archetypes
+        self._midwife = midwife
         self._snapshot: dict[str, NDArray[Any]] = {
             "agent": np.zeros(0, np.int64),
             "days": np.zeros((at.DAY_FIELDS, 0)),
@@ -76,6 +85,9 @@ class SelectionLevel:
         if not parents.any():
             culled[:] = False
         self._write(books, fitness, (eligible, control & roster.living & fitness.judged, culled, elite), time_ms)
+        known = np.where(eligible, fitness.shrunk, np.nan)
+        if self._midwife is not None:
+            self._midwife.deliver(books, roster, known, time_ms)
         born = self._renew(books, fitness, culled, parents, frame, time_ms)
         self._remember(books)
         before, after = (
@@ -167,6 +179,10 @@ class SelectionLevel:
         count = int(culled.sum())
         newborn = self._children(books, fitness, parents, count, time_ms) if count else None
         if newborn is not None:
+            if self._midwife is not None:
+                judged = roster.living & fitness.judged & ~controls.is_control(roster)
+                known = np.where(judged, fitness.shrunk, np.nan)
+                newborn = self._midwife.redecide(newborn, books.generation, roster, known)
             self._promise(roster, fitness, newborn)
             books.retire(culled, fitness.shrunk, Cause.SELECTION, time_ms)
         else:

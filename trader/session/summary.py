@@ -20,13 +20,16 @@ class StopFlag:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """After each block. equity in 1e-8, time_ms the open of the last candle."""
+    """After each block, and live while waiting. equity in 1e-8, time_ms the open of the last candle; live: seconds to the
+    close of the candle in progress (None: not known), and for each level the candles until it acts (fast to slow)."""
 
     frames_done: int
     frames_total: int | None
     trades: int
     equity: int
     time_ms: int
+    waiting_s: float | None = None
+    next_updates: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

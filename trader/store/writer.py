@@ -286,6 +286,19 @@ class Writer(RowSink):
             statement = self._insert("incident", ("time_ms", "kind", "symbol", "detail")) + " ON CONFLICT DO NOTHING"
             parameters = [(int(i.time_ms), i.kind, i.symbol, i.detail[:DETAIL_LIMIT]) for i in self._incidents]
             self._statement(connection, statement, parameters)
+            self._mark_revised(connection)
+
+    def _mark_revised(self, connection: Connection) -> None:
+        """`revised` of the candles that the exchange told anew; what was acted on stays as it is."""
+        revised = [(int(i.time_ms), i.symbol) for i in self._incidents if i.kind == "revision"]
+        if revised:
+            mark = self._database.mark
+            self._statement(
+                connection,
+                f"UPDATE candle SET revised = 1 WHERE run = {self._run} AND ts = {mark} AND market ="  # noqa: S608
+                f" (SELECT market FROM instrument WHERE run = {self._run} AND symbol = {mark})",
+                revised,
+            )
 
     def _move(self, connection: Connection, cursor: Cursor) -> None:
         mark = self._database.mark

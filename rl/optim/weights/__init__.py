@@ -24,7 +24,10 @@ def load_weights(weights: Any) -> torch.Tensor:
     """
     if isinstance(weights, (str, Path)):
         path = SHIPPED if weights == "shipped" else Path(weights)
-        weights = json.loads(path.read_text(encoding="utf-8"))["phi"]
+        try:
+            weights = json.loads(path.read_text(encoding="utf-8"))["phi"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: no controller weights there ({error})") from None
     phi = torch.as_tensor(np.asarray(weights, dtype=np.float64))
     if phi.shape != (SIZE,) or not bool(torch.isfinite(phi).all()):
         raise ValueError(f"controller weights are {SIZE} finite numbers, got shape {tuple(phi.shape)}")
