@@ -1,7 +1,7 @@
 """What every trading idea must do, built in or from outside; `examine` is the contract as a list of broken rules.
 
-    from agents.battery import examine, examine_file
-    assert examine_file("my_idea.py") == []
+from agents.battery import examine, examine_file
+assert examine_file("my_idea.py") == []
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Natural selection: who is culled, who breeds, and what the children inherit.
 
-Parents are chosen by tournament within a niche, the archetype, on shrunken fitness (Goldberg and Deb, 1991). Genes cross over in groups, so that what belongs together stays together. Mutation is self-adaptive
-(Schwefel; Beyer and Schwefel, "Evolution strategies", 2002): each agent's mutation sizes are genes, are mutated first,
-log-normally, and then used; positions fold back at the bounds. All of it works on whole arrays, and every draw is a
-hash of (seed, generation, child), so a child does not depend on how many others are born.
+Parents are chosen by tournament within a niche, the archetype, on shrunken fitness (Goldberg and Deb, 1991). Genes cross
+over in groups, so that what belongs together stays together. Mutation is self-adaptive (Schwefel; Beyer and Schwefel,
+"Evolution strategies", 2002): each agent's mutation sizes are genes, are mutated first, log-normally, and then used;
+positions fold back at the bounds. All of it works on whole arrays, and every draw is a hash of (seed, generation,
+child), so a child does not depend on how many others are born.
 """
 
 from __future__ import annotations

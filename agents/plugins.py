@@ -41,7 +41,9 @@ def known(plugins: tuple[str, ...]) -> dict[str, Archetype]:
     for plugin in plugins:
         archetype = load(plugin)
         if archetype.name in found:
-            raise UserError(f"population.plugins: {plugin.partition('#')[0]}: there is an archetype {archetype.name!r} already")
+            raise UserError(
+                f"population.plugins: {plugin.partition('#')[0]}: there is an archetype {archetype.name!r} already"
+            )
         found[archetype.name] = archetype
     return found
 

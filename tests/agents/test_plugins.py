@@ -11,7 +11,7 @@ from trader.core.config import canonical_json, config_hash, from_json
 from trader.core.config import load as load_config
 from trader.core.errors import UserError
 
-GOOD = '''
+GOOD = """
 import numpy as np
 from agents.genome import INDEX
 from trader.core.features import FEATURES
@@ -23,7 +23,7 @@ STRENGTH = INDEX["shape_a"]
 
 def idea(features, genes):
     return -np.sign(features[DAY]), abs(features[DAY]) * (0.5 + genes[STRENGTH])
-'''
+"""
 
 
 @pytest.fixture

@@ -62,7 +62,9 @@ def test_sql_can_tell_controls_apart(session):
     judged = set(rows.column("fitness", "agent")[rows.column("fitness", "fate") == int(Fate.CONTROL)].tolist())
     assert judged
     assert judged <= control
-    assert not control & set(rows.column("fitness", "agent")[rows.column("fitness", "fate") != int(Fate.CONTROL)].tolist())
+    assert not control & set(
+        rows.column("fitness", "agent")[rows.column("fitness", "fate") != int(Fate.CONTROL)].tolist()
+    )
 
 
 def test_frozen_agents_never_die_and_random_ones_are_replaced(session):
@@ -145,7 +147,9 @@ def test_an_agent_changes_accounts_only_when_flat(make_block, make_config, run):
     """Trades never change hands: every exit is of the same account as its entry, whatever grants come in between."""
     _, rows = run(make_config("pool.capital=3000.0", "exchange.slippage=0.01", CONTROLS), make_block())
     entry = dict(zip(rows.column("entry", "trade").tolist(), rows.column("entry", "funded").tolist(), strict=True))
-    for trade, funded in zip(rows.column("exit", "trade").tolist(), rows.column("exit", "funded").tolist(), strict=True):
+    for trade, funded in zip(
+        rows.column("exit", "trade").tolist(), rows.column("exit", "funded").tolist(), strict=True
+    ):
         assert entry[trade] == funded
     steps = [row[3] for row in rows.rows("level") if row[2] == "evolution"]
     assert all(later == earlier + 1 for earlier, later in pairwise(steps))

@@ -40,6 +40,7 @@ from trader.core.timeframes import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
     from pydantic.config import JsonDict
 
 USUAL_TIMEFRAMES: Final = ("1m", "5m", "15m", "1h", "4h", "1d")

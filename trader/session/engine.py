@@ -202,9 +202,7 @@ class Engine:
         self.books.deposit(to_amount(config.pool.capital), time_ms)
         first = founders(seed, counts.evolving, *cells, numbers, time_ms)
         everybody = first.join(controls.frozen_twins(first, counts.frozen)).join(
-            controls.random_agents(
-                seed, 0, counts.evolving + counts.frozen, counts.random, *cells, numbers, time_ms
-            )
+            controls.random_agents(seed, 0, counts.evolving + counts.frozen, counts.random, *cells, numbers, time_ms)
         )
         self.books.birth(everybody, time_ms)
         endow(self.books, config.pool.compounding, config.pool.reserve, 0, time_ms)

@@ -200,9 +200,7 @@ class SelectionLevel:
             endow(books, self._compounding, self._reserve, frame, time_ms)
         return count
 
-    def _children(
-        self, books: Books, fitness: Fitness, parents: NDArray[np.bool_], count: int, time_ms: int
-    ) -> Roster:
+    def _children(self, books: Books, fitness: Fitness, parents: NDArray[np.bool_], count: int, time_ms: int) -> Roster:
         return evolution.breed(
             self._seed, books.generation, books.population.roster, np.where(parents, fitness.shrunk, np.nan), count,
             books.population.next_agent, time_ms, self._settings.tournament, *self._habitats,
@@ -227,9 +225,7 @@ class SelectionLevel:
         return ranking
 
     @staticmethod
-    def _write(
-        books: Books, fitness: Fitness, masks: tuple[NDArray[np.bool_], ...], time_ms: int
-    ) -> None:
+    def _write(books: Books, fitness: Fitness, masks: tuple[NDArray[np.bool_], ...], time_ms: int) -> None:
         """One row for each judged agent; rank 1 is the fittest of those who evolve, and of the controls."""
         eligible, control, culled, elite = masks
         roster = books.population.roster
