@@ -208,8 +208,9 @@ class SelectionLevel:
         shrunk = dict(zip(roster.agent.tolist(), fitness.shrunk.tolist(), strict=True))
         first = np.array([shrunk.get(agent, np.nan) for agent in newborn.parent_a.tolist()])
         second = np.array([shrunk.get(agent, np.nan) for agent in newborn.parent_b.tolist()])
-        self._snapshot["child"] = newborn.agent.copy()
-        self._snapshot["promised"] = np.where(newborn.parent_b >= 0, (first + second) / 2.0, first)
+        promised = np.where(newborn.parent_b >= 0, (first + second) / 2.0, first)
+        bred = np.isfinite(promised)  # immigrants have no parents
+        self._snapshot["child"], self._snapshot["promised"] = newborn.agent[bred], promised[bred]
 
     @staticmethod
     def _ranking(fitness: Fitness, eligible: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.float64]:
