@@ -1,6 +1,6 @@
 """Environment steps per second beside Stable-Baselines3, same settings, one thread, interleaved in one run.
 
-    python benchmarks/policies_speed.py [--rounds 5]
+    python benchmarks/policies_speed.py [--rounds 5] [--only "DQN CartPole"]
 
 Each round trains every arm once for a fixed number of steps (CartPole for PPO, Acrobot and CartPole for DQN), in turn,
 so that the load of the machine falls on all alike; the ratio is the median over rounds of the ratio inside a round.
@@ -124,10 +124,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--returns", type=int, default=0, help="also compare returns over this many seeds (slow)")
+    parser.add_argument("--only", nargs="*", choices=list(ARMS), default=list(ARMS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     failed = 0
-    for title, (steps, arms, promised) in ARMS.items():
+    for title in arguments.only:
+        steps, arms, promised = ARMS[title]
         for make in arms.values():
             measure(make, 1000, 99)  # compilation, caches
         wall = {label: [] for label in arms}

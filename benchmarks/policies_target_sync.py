@@ -1,6 +1,6 @@
 """Learned target sync against fixed periods and Polyak averaging, DQN on CartPole (where plain DQN collapses).
 
-    python benchmarks/policies_target_sync.py [--seeds 8] [--steps 50000] [--every 5000]
+    python benchmarks/policies_target_sync.py [--seeds 8] [--steps 50000] [--every 5000] [--arms learned "period 250"]
 
 Per arm: interquartile mean over seeds of the mean evaluated return over the second half of training, a 95 % bootstrap
 interval over seeds (percentile, 10,000 resamples), and the collapse rate: the share of checkpoints after the first
@@ -64,10 +64,12 @@ def main():
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--every", type=int, default=5_000)
+    parser.add_argument("--arms", nargs="*", choices=list(ARMS), default=list(ARMS))
     arguments = parser.parse_args()
     print(f"{arguments.seeds} seeds, {arguments.steps} steps, evaluated every {arguments.every}")
     rng = np.random.default_rng(0)
-    for label, sync in ARMS.items():
+    for label in arguments.arms:
+        sync = ARMS[label]
         curves = [curve(sync, seed, arguments.steps, arguments.every) for seed in range(arguments.seeds)]
         means = np.array([marks[len(marks) // 2 :].mean() for marks, _ in curves])
         resampled = trim_mean(rng.choice(means, (10_000, len(means))), 0.25, axis=1)

@@ -15,15 +15,19 @@ _HOMES = {
     "RegimeSnapshotBank": "memory.snapshots",
     "SelfModifyingTitans": "memory.titans",
     "HOPE": "memory.hope",
+    "RememberingHOPE": "memory.remembering",
 }
 
 if TYPE_CHECKING:
     from memory.continuum import ContinuumMemory as ContinuumMemory
     from memory.nested import NestedMemory as NestedMemory
     from memory.read import Recall as Recall
+    from memory.remembering import RememberingHOPE as RememberingHOPE
     from memory.snapshots import RegimeSnapshotBank as RegimeSnapshotBank
 
-__all__ = ["HOPE", "ContinuumMemory", "NestedMemory", "Recall", "RegimeSnapshotBank", "SelfModifyingTitans"]
+__all__ = [
+    "HOPE", "ContinuumMemory", "NestedMemory", "Recall", "RegimeSnapshotBank", "RememberingHOPE", "SelfModifyingTitans",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

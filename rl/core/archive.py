@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,11 @@ def save_tree(path: str | os.PathLike[str], tree: Any) -> None:
 
     Raises TypeError for values that are not None, bool, int, float, str, list, tuple, dict, array or CPU tensor.
     """
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    encoded = _encode(tree, arrays)
-    text = json.dumps({"format": FORMAT, "tree": encoded}, allow_nan=True)
-    arrays["tree"] = np.frombuffer(text.encode(), dtype=np.uint8)
-    memory = io.BytesIO()
-    np.savez(memory, allow_pickle=False, **arrays)
+    content = to_bytes(tree)
     target = Path(path)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        temporary.write_bytes(memory.getbuffer())
+        temporary.write_bytes(content)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -43,15 +39,30 @@ def save_tree(path: str | os.PathLike[str], tree: Any) -> None:
 
 def load_tree(path: str | os.PathLike[str]) -> Any:
     """The inverse of `save_tree`. Raises ValueError for a file that is not one of ours, OSError if it cannot be read."""
-    with Path(path).open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                members = {name: archive[name] for name in archive.files}
-            document = json.loads(members.pop("tree").tobytes())
-        except (ValueError, KeyError, EOFError, AttributeError) as error:
-            raise ValueError(f"{os.fspath(path)} is not a saved policy: {error}") from error
+    return from_bytes(Path(path).read_bytes(), os.fspath(path))
+
+
+def to_bytes(tree: Any) -> bytes:
+    """The content of such a file. Raises as `save_tree`."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    encoded = _encode(tree, arrays)
+    text = json.dumps({"format": FORMAT, "tree": encoded}, allow_nan=True)
+    arrays["tree"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    memory = io.BytesIO()
+    np.savez(memory, allow_pickle=False, **arrays)
+    return memory.getvalue()
+
+
+def from_bytes(content: bytes, name: str = "the content") -> Any:
+    """The inverse of `to_bytes`; `name` stands in errors. Raises ValueError for content that is not one of ours."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            members = {member: archive[member] for member in archive.files}
+        document = json.loads(members.pop("tree").tobytes())
+    except (ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{name} is not a saved policy: {error}") from error
     if document.get("format") != FORMAT:
-        raise ValueError(f"{os.fspath(path)} has format {document.get('format')}, this version reads {FORMAT}")
+        raise ValueError(f"{name} has format {document.get('format')}, this version reads {FORMAT}")
     return _decode(document["tree"], members)
 
 

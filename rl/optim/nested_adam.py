@@ -50,7 +50,7 @@ class NestedAdam(torch.optim.Optimizer):
     between two steps of the controller's weights. meta_lr: their rate; one step with h = 1 moves log rho by about
     meta_lr kappa^2. meta_decay: pull to the identity per meta step, so that weak noise cannot drift far. bound:
     largest multiplier, 1/bound the smallest.
-    weights: None (identity), "shipped", a path, or an array [SIZE]. relative_time: restart Adam's bias correction
+    weights: None (identity), "shipped", "trading", a path, or an array [SIZE]. relative_time: restart Adam's bias correction
     when the target was copied (Adam-Rel, arXiv 2412.17113). seed: of the controller's hidden layer; nothing else is
     random.
 

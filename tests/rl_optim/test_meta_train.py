@@ -16,7 +16,7 @@ from rl.optim.controller import SIZE
 from rl.optim.meta_train import Job, Settings, centred_ranks, compare, find_job, hash_of, log_cost, main, toy_job, train
 from rl.optim.tasks import RegimeToy
 from rl.optim.trading_jobs import trading_job
-from rl.optim.weights import SHIPPED, load_weights
+from rl.optim.weights import NAMED, SHIPPED, load_weights
 
 
 def timid_quadratic(make_optimizer):
@@ -112,6 +112,15 @@ def test_shipped_weights_load_and_say_how_they_were_made():
         load_weights(np.zeros(3))
     with pytest.raises(ValueError, match="finite numbers"):
         load_weights(np.full(SIZE, math.nan))
+
+
+def test_weights_trained_on_trading_carry_their_card():
+    record = json.loads(NAMED["trading"].read_text(encoding="utf-8"))
+    assert record["trained_on"] == f"{trading_job.__module__}:{trading_job.__name__}"
+    assert record["sha256"] == hash_of(record["phi"])
+    assert {"off", "trained", "shipped", "jobs"} <= set(record["held_out_against_identity"])
+    optimizer = NestedAdam([nn.Parameter(torch.zeros(3))], weights="trading")
+    assert torch.equal(optimizer.driver.net.phi, load_weights(NAMED["trading"]))
 
 
 def test_toy_is_a_function_of_its_seed_and_small_version_of_the_gate_holds():

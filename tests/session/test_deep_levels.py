@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from trader.core.features import FIRST_LEARNED
+from trader.core.rows import TABLES, Operator
 from trader.session.engine import Engine
 
-DEEP = ("levels.hope.enabled=true", "levels.memory.enabled=true", "levels.memory.every=10", "levels.hope.every=20")
+DEEP = (
+    "levels.hope.enabled=true", "levels.memory.enabled=true", "levels.memory.every=10", "levels.hope.every=20",
+    "levels.dqn.enabled=true", "levels.a3c.enabled=true", "levels.ppo.enabled=true", "levels.dqn.every=50",
+    "levels.a3c.every=50", "levels.ppo.every=50", "levels.evolution.every=50", "levels.evolution.policy_births=0.6",
+)  # fmt: skip
 FRAMES = 1100
 
 
@@ -42,6 +47,22 @@ def test_both_levels_update_and_learn(whole):
     assert len(memory) >= 30
     assert sum(row["written"] for row in memory) > 50
     assert any("retention" in row for row in memory)
+
+
+def test_policies_decide_births_and_learn_from_them(whole):
+    births = whole.rows("policy")
+    assert len(births) > 20
+    deciders, optimizers, actions = (births[:, TABLES["policy"].position(n)] for n in ("policy", "optimizer", "action"))
+    assert set(deciders.tolist()) == {0, 1, 2, 3}, "each policy and the random control"
+    assert ((deciders == 3) == (optimizers == 2)).all(), "nobody trains the control"
+    assert len(set(actions.tolist())) > 5
+    rewards = births[:, TABLES["policy"].position("reward")].view(np.float64)
+    assert (np.abs(rewards) <= 1.0).all()
+    names = TABLES["birth"].position
+    decided = [row for row in whole.rows("birth") if row[names("operator")] == Operator.POLICY]
+    assert len(decided) >= (deciders < 3).sum()
+    assert all(row[names("parent_a")] == -1 for row in decided)
+    assert any(row["births"] and row.get("updates") for row in levels(whole, "dqn"))
 
 
 def test_a_block_is_the_loop_of_its_candles(whole, run, config, block):
@@ -134,7 +155,7 @@ def test_recall_never_knows_a_trade_before_its_close(run, config, block, monkeyp
 def test_off_is_the_system_without_them(make_config, run, block, monkeypatch):
     plain = run(make_config(), block)[1]
 
-    for name in ("trader.session.sequence", "trader.session.recollection"):
+    for name in ("trader.session.sequence", "trader.session.recollection", "trader.session.births.midwife"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(Engine, "_read", lambda *_a, **_k: None)
     assert plain.same_as(run(make_config(), block)[1]) is None

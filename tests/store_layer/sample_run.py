@@ -29,6 +29,9 @@ NAMES = {
     "rule": {0: "equal"},
     "stage": {0: "decided", 1: "entered"},
     "niche": {0: "AAA/USDT 1h"},
+    "policy": {0: "dqn", 3: "immigrant"},
+    "optimizer": {0: "nested", 2: "none"},
+    "action": {0: "trend careful", 5: "momentum steady"},
 }
 
 
@@ -274,6 +277,11 @@ class Simulation:
                      shrunk=0.05 * agent + number, standard_error=float("inf"), niche=0, rank=agent, fate=agent % 4)  # fmt: skip
         self.put("level", time_ms=time_ms, level="evolution", step=number // 7, objective_before=float("nan"),
                  objective_after=-0.0, kept=1, detail='{"born":0,"text":"é"}')  # fmt: skip
+        self.put(
+            "policy", time_ms=time_ms, birth=number, policy=0, optimizer=0, action=5, value=0.25, reward=-0.125, agent=1
+        )
+        self.put("policy", time_ms=time_ms, birth=number, policy=3, optimizer=2, action=0, value=float("nan"), reward=0.5,
+                 agent=2)  # fmt: skip
         for agent in range(self.agents - 1):
             if agent not in self.open and self.cash[agent] > 10**9:
                 self.allocate(agent, time_ms, -(10**9))

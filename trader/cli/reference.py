@@ -36,7 +36,8 @@ second signal ends the process at once (130 or 143) and loses nothing that was c
 of objects whose keys are the view's columns, of `verify` `{identical, first_difference}`, of `db check`
 `{ok, checks: [{name, ok, detail}]}`, of `config check` `{ok, config_hash, capital, warnings}`, of `config show`
 `{config_hash, config}`, of `report` the document of
-[report.md](report.md), of `doctor` `{ok, checks: [{name, ok, fatal, detail}]}`. Logs and progress go to stderr.
+[report.md](report.md), of `doctor` `{ok, checks: [{name, ok, fatal, detail}]}`, of `lab controller`
+and `lab hope` the card of what was trained. Logs and progress go to stderr.
 
 **Run summary**: `run, status, feed, seed, config_hash, candles, decisions, orders, trades, agents, generations,
 equity_start, equity_end, max_drawdown, wall_s, agent_candles_per_s, digest, db`. Amounts are decimal strings made from

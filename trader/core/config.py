@@ -254,12 +254,16 @@ class ExchangeConfig(Section):
 class ControlsConfig(Section):
     """Agents that do not evolve and stand beside those that do."""
 
-    frozen: Annotated[Fraction, later(0.0, "0.2")] = Field(
-        0.0, description="share of the population whose genomes never change"
+    frozen: Fraction = Field(0.0, description="share of the founders whose genomes never change and are never culled")
+    random: Fraction = Field(
+        0.0, description="share that is culled by lot, as many as selection culls, and replaced by random genomes"
     )
-    random: Annotated[Fraction, later(0.0, "0.2")] = Field(
-        0.0, description="share that is replaced at random each generation"
-    )
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if self.frozen + self.random > 1.0:
+            raise ValueError("frozen and random are shares of one population: their sum must be at most 1")
+        return self
 
 
 class PopulationConfig(Section):
@@ -315,6 +319,9 @@ class EvolutionConfig(Section):
     tournament: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
         3, description="candidates from which each parent is chosen"
     )
+    policy_births: Fraction = Field(
+        0.3, description="share of births decided by policies and their random control, when one of them is on"
+    )
 
 
 class PoolLevelConfig(Section):
@@ -345,11 +352,24 @@ class MemoryConfig(Section):
     horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
 
 
+class PolicyConfig(Section):
+    """A policy that decides births."""
+
+    enabled: Flag = Field(False, description="switch the level on (it acts through natural selection's births)")
+    every: Count = Field(720, description="base candles between two trainings")
+    discount: Fraction = Field(
+        0.5, description="weight of what follows a birth in the same market; 0: a contextual bandit"
+    )
+
+
 class LevelsConfig(Section):
     """The learning levels, each with its own clock."""
 
     hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
+    dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
+    a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")
+    ppo: PolicyConfig = Field(PolicyConfig(), description="proximal policy optimisation that decides births")
     evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
     pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
 

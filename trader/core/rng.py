@@ -26,6 +26,7 @@ class Stream(IntEnum):
     IMMIGRANT = 6
     PATH = 7
     CONTROL = 8
+    BIRTH = 20
 
 
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)

@@ -141,6 +141,8 @@ class Operator(IntEnum):
     MUTATION = 2
     IMMIGRANT = 3
     POLICY = 4
+    FROZEN = 5
+    RANDOM = 6
 
 
 class Cause(IntEnum):
@@ -302,6 +304,11 @@ LEVEL: Final = TableSpec(
 )
 """Every update of every level; detail is canonical JSON."""
 
+POLICY: Final = TableSpec(
+    "policy", _columns("seq time_ms birth policy optimizer action value:float reward:float agent"), "policy"
+)
+"""One row per birth that a policy or the random control decided, when its reward became known; codes have names."""
+
 FUNNEL: Final = TableSpec("funnel", _columns("seq market archetype stage count"), "funnel")
 """Final counts of what became of every decision, written once when a session ends."""
 
@@ -309,7 +316,7 @@ TABLES: Final[dict[str, TableSpec]] = {
     spec.name: spec
     for spec in (
         CANDLE, STAMP, VISIT, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
-        BIRTH, DEATH, FITNESS, LEVEL, FUNNEL,
+        BIRTH, DEATH, FITNESS, LEVEL, FUNNEL, POLICY,
     )
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ from trader.core.timeframes import milliseconds
 from trader.core.types import Block, UserError
 from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
 from trader.session.compiling import compile_kernels
-from trader.session.engine import Engine, archetypes_of, market_vectors
+from trader.session.engine import Engine, archetypes_of, market_vectors, midwife_of
 from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES
@@ -340,8 +340,24 @@ def _header(config: Config, feed: Feed) -> RunHeader:
             "stage": dict(STAGES),
             "rule": dict(RULES),
             "niche": dict(enumerate(discovered())),
+            **birth_names(config),
         },
     )
+
+
+def birth_names(config: Config) -> dict[str, dict[int, str]]:
+    """Names of the codes in the rows of births decided by policies; none where no policy is on."""
+    midwife = midwife_of(config, archetypes_of(config))
+    if midwife is None:
+        return {}
+    from rl.teachers import OPTIMIZERS
+    from trader.session.births.midwife import DECIDERS
+
+    return {
+        "policy": dict(enumerate(DECIDERS)),
+        "optimizer": dict(enumerate((*OPTIMIZERS, "none"))),
+        "action": dict(enumerate(midwife.problem.actions)),
+    }
 
 
 def _checkpoint_folder(store: Store | MemoryStore, run: int) -> Path | None:

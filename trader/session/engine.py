@@ -15,6 +15,7 @@ import numpy as np
 
 from agents import layout as at
 from agents.archetypes import discovered
+from agents.controls import appoint
 from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
 from trader.broker.fills import order_value
@@ -32,6 +33,7 @@ from trader.session.event_rows import write_candles, write_events
 from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
+from trader.session.reading import plain
 from trader.session.selection import SelectionLevel
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from trader.core.config import Config
     from trader.core.features import FeatureBlock
+    from trader.session.births.midwife import Midwife
     from trader.session.levels import SessionLevel
     from trader.session.recollection import MemoryLevel
     from trader.session.sequence import SequenceLevel
@@ -84,7 +87,8 @@ class Engine:
         self.books = Books(
             Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes
         )
-        self.levels = levels_of(config, self.books.symbols, len(timeframes_ms))
+        self._midwife = midwife_of(config, self.archetypes)
+        self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
         self.clock = LevelClock(tuple(Level(level.spec.name, level.spec.every) for level in self.levels))
@@ -153,6 +157,9 @@ class Engine:
         reading = None if self._sequence is None else self._sequence.read(block, features, warming=bool(warming))
         if self._memory is not None and not warming:
             self._memory.read(block, features, reading)
+        if self._midwife is not None and not warming:
+            known = plain(features) if reading is None else reading
+            self._midwife.see(features.features[-1], features.regime[-1], known.embedding[-1])
 
     def _count_decisions(self, block: Block, features: FeatureBlock) -> None:
         """Closes of a timeframe, for the agents that decide on it, by archetype."""
@@ -187,10 +194,9 @@ class Engine:
         numbers = np.array([list(discovered()).index(name) for name in self.archetypes], np.int64)
         timeframes = len(self.books.timeframes)
         self.books.deposit(to_amount(config.pool.capital), time_ms)
-        self.books.birth(
-            founders(config.session.seed, config.population.size, len(self.instruments), timeframes, numbers, time_ms),
-            time_ms,
-        )
+        seed, controls = config.session.seed, config.population.controls
+        first = founders(seed, config.population.size, len(self.instruments), timeframes, numbers, time_ms)
+        self.books.birth(appoint(seed, first, controls.frozen, controls.random), time_ms)
         endow(self.books, config.pool.compounding, config.pool.reserve, 0, time_ms)
         self.peak = self.books.equity_at_cost()
 
@@ -284,6 +290,8 @@ class Engine:
         arrays |= {f"features.{name}": value for name, value in self._features.state().items()}
         for level in self.levels:
             arrays |= {f"level.{level.spec.name}.{name}": value for name, value in level.state().items()}
+        if self._midwife is not None:
+            arrays |= {f"midwife.{name}": value for name, value in self._midwife.state().items()}
         return arrays, {"books": books, "frame": self.frame, "peak": self.peak, "counts": asdict(self.counts)}
 
     def restore(self, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
@@ -296,6 +304,8 @@ class Engine:
         self._features.restore(part("features."))
         for level in self.levels:
             level.restore(part(f"level.{level.spec.name}."))
+        if self._midwife is not None:
+            self._midwife.restore(part("midwife."))
         self.frame = int(meta["frame"])
         self.peak = int(meta["peak"])
         self.counts = Counts(**meta["counts"])
@@ -343,7 +353,20 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def levels_of(config: Config, symbols: tuple[str, ...], timeframes: int) -> tuple[SessionLevel, ...]:
+def midwife_of(config: Config, archetypes: tuple[str, ...]) -> Midwife | None:
+    """Who decides births, if a policy is on."""
+    levels = config.levels
+    if not levels.evolution.enabled or not (levels.dqn.enabled or levels.a3c.enabled or levels.ppo.enabled):
+        return None
+    from trader.session.births.midwife import Midwife  # torch is imported only where it is needed
+
+    numbers = sorted((list(discovered()).index(name), name) for name in archetypes)
+    return Midwife(config, tuple(number for number, _ in numbers), tuple(name for _, name in numbers))
+
+
+def levels_of(
+    config: Config, symbols: tuple[str, ...], timeframes: int, midwife: Midwife | None = None
+) -> tuple[SessionLevel, ...]:
     """The enabled levels, fast to slow."""
     levels: list[SessionLevel] = []
     markets = len(symbols)
@@ -358,5 +381,9 @@ def levels_of(config: Config, symbols: tuple[str, ...], timeframes: int) -> tupl
     if config.levels.pool.enabled:
         levels.append(GrantLevel(config))
     if config.levels.evolution.enabled:
-        levels.append(SelectionLevel(config, markets, timeframes))
+        levels.append(SelectionLevel(config, markets, timeframes, midwife))
+    if midwife is not None:
+        from trader.session.births.level import PolicyLevel
+
+        levels.extend(PolicyLevel(name, config, midwife) for name in midwife.teachers)
     return tuple(sorted(levels, key=lambda level: level.spec.every))

@@ -109,13 +109,23 @@ def bandit(d: Dialect) -> View:
 
 
 def policy(d: Dialect) -> View:
-    """The policies' births; without rows until that level exists."""
-    return _empty(
-        d,
-        "v_policy",
-        "run:integer birth:integer time_ms policy:text optimizer:text action:text value:number reward:number"
-        " agent:integer",
+    """Births decided by a policy or the random control, with what became of the newborn."""
+    columns = (
+        d.integer("run", "p.run"),
+        d.integer("birth", "p.birth"),
+        *d.time("time_ms", "p.time_ms"),
+        d.named("policy", "n", "p.policy"),
+        d.named("optimizer", "o", "p.optimizer"),
+        d.named("action", "a", "p.action"),
+        d.number("value", "p.value"),
+        d.number("reward", "p.reward"),
+        d.integer("agent", "p.agent"),
     )
+    source = (
+        f"policy p {name_join('n', 'policy', 'p.run', 'p.policy')} {name_join('o', 'optimizer', 'p.run', 'p.optimizer')}"
+        f" {name_join('a', 'action', 'p.run', 'p.action')}"
+    )
+    return View("v_policy", (Part(columns, source, "", "p.run", "p.seq"),))
 
 
 def _empty(d: Dialect, name: str, words: str) -> View:

@@ -16,14 +16,16 @@ import torch
 from rl.optim.controller import SIZE
 
 SHIPPED = Path(__file__).with_name("controller.json")
+NAMED = {"shipped": SHIPPED, "trading": Path(__file__).with_name("trading.json")}
+"""Weights in this folder by name: trained on the regression toy (what ships), on policies in the trading environment."""
 
 
 def load_weights(weights: Any) -> torch.Tensor:
-    """A float64 tensor [SIZE] from "shipped", a path of a JSON file, or numbers. Raises ValueError if they do not
+    """A float64 tensor [SIZE] from a name in `NAMED`, a path of a JSON file, or numbers. Raises ValueError if they do not
     fit.
     """
     if isinstance(weights, (str, Path)):
-        path = SHIPPED if weights == "shipped" else Path(weights)
+        path = NAMED.get(str(weights), Path(weights))
         try:
             weights = json.loads(path.read_text(encoding="utf-8"))["phi"]
         except (OSError, ValueError, KeyError, TypeError) as error:

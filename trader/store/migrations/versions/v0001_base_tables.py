@@ -45,6 +45,7 @@ TABLES: Final[dict[str, str]] = {
         "*run *seq time_ms market agent trade order_id fill kind decided_ms requested_qty qty price fee gross "
         "limited_by funded entry_seq"
     ),
+    "policy": "*run *seq time_ms birth policy optimizer action value:float? reward:float? agent",
     "position": (
         "*run *agent trade market side leverage qty entry_price mark stop take liquidation_price margin "
         "unrealised funded"

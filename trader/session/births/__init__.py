@@ -1,0 +1,1 @@
+"""Agents born by policies: the decision problem, who decides, and how the deciders learn."""
