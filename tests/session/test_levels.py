@@ -8,9 +8,29 @@ import numpy as np
 import pytest
 
 from trader.core.config import LevelsConfig
-from trader.session.engine import Engine, levels_of
+from trader.session.engine import Engine, archetypes_of, levels_of, midwife_of
 
 NAMES = sorted(LevelsConfig.model_fields)
+POLICIES = ("dqn", "a3c", "ppo")
+ON = (
+    *(f"levels.{name}.enabled=true" for name in NAMES), "levels.hope.every=40", "levels.memory.every=20",
+    *(f"levels.{name}.every=60" for name in POLICIES),
+)  # fmt: skip
+SYMBOLS = ("M0/USDT", "M1/USDT")
+
+
+@pytest.fixture(scope="module", name="make_config")
+def every_level_on(make_config):
+    """Sessions of this battery have every level there is."""
+
+    def config(*sets):
+        return make_config(*ON, *sets)
+
+    return config
+
+
+def all_levels(config):
+    return levels_of(config, SYMBOLS, 2, midwife_of(config, archetypes_of(config)))
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +39,7 @@ def whole(make_block, make_config, run):
 
 
 def test_every_key_under_levels_is_a_level(make_config):
-    assert sorted(level.spec.name for level in levels_of(make_config(), 2, 2)) == NAMES
+    assert sorted(level.spec.name for level in all_levels(make_config())) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -27,7 +47,7 @@ class TestEvery:
     """What every level must do."""
 
     def test_registers_what_it_owns(self, name, make_config):
-        spec = next(level.spec for level in levels_of(make_config(), 2, 2) if level.spec.name == name)
+        spec = next(level.spec for level in all_levels(make_config()) if level.spec.name == name)
         for part in (spec.parameters, spec.context_flow, spec.objective, spec.update_rule):
             assert len(part) > 10
         assert spec.every == getattr(make_config().levels, name).every
@@ -47,17 +67,18 @@ class TestEvery:
     def test_switched_off_it_leaves_no_trace_and_is_never_touched(
         self, name, make_block, make_config, run, monkeypatch
     ):
-        off = f"levels.{name}.enabled=false"
-        plain = run(make_config(off), make_block(frames=1200))[1]
+        # the three policies are one class: it is untouched when all of them are off
+        off = [f"levels.{other}.enabled=false" for other in (POLICIES if name in POLICIES else (name,))]
+        plain = run(make_config(*off), make_block(frames=1200))[1]
         assert name not in {row[2] for row in plain.rows("level")}
-        kind = type(next(level for level in levels_of(make_config(), 2, 2) if level.spec.name == name))
+        kind = type(next(level for level in all_levels(make_config()) if level.spec.name == name))
 
         def never(*args, **kwargs):
             raise AssertionError(f"{name} is off and was touched")
 
         for method in ("__init__", "update", "state", "restore"):
             monkeypatch.setattr(kind, method, never)
-        assert plain.same_as(run(make_config(off), make_block(frames=1200))[1]) is None
+        assert plain.same_as(run(make_config(*off), make_block(frames=1200))[1]) is None
 
     def test_its_state_survives_a_checkpoint_between_two_updates(self, name, whole, make_block, make_config, run):
         block, config = make_block(), make_config()
