@@ -35,15 +35,16 @@ class PolicyLevel:
         )
         self._midwife = midwife
         self._numbers = np.zeros(1, np.int64)
-        self._before = np.full(1, np.nan)
+        self._before = np.zeros(0)  # mean reward of the update before, once there was one
 
     def update(self, books: Books, frame: int, time_ms: int) -> LevelUpdate:  # noqa: ARG002  # every level has these
         """Train from the births whose rewards became known."""
         self._numbers[0] += 1
         done = self._midwife.train(self.spec.name)
-        before, after = float(self._before[0]), float(done["reward"])
+        before = float(self._before[0]) if len(self._before) else math.nan
+        after = float(done["reward"])
         if not math.isnan(after):
-            self._before[0] = after
+            self._before = np.array([after])
         figures = {name: round(float(value), 9) for name, value in done["figures"].items() if math.isfinite(value)}
         detail = {
             "births": done["births"], "optimizer": done["optimizer"], "deciders": self._midwife.preferences(), **figures,
@@ -57,4 +58,4 @@ class PolicyLevel:
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` described."""
         self._numbers[:] = state["numbers"]
-        self._before[:] = state["before"]
+        self._before = np.array(state["before"])
