@@ -23,7 +23,10 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Tell what a run was worth: figures with intervals, against cash, buy and hold and control agents."""
+    from trader.cli.logs import configure_logs
     from trader.session.reporting import report_run
+
+    configure_logs(quiet=True)  # the re-runs of the journal have nothing to tell
 
     def tell(line: str) -> None:
         if not quiet:
