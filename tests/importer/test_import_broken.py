@@ -131,7 +131,11 @@ GOOD_IN_PLACE = {
 """Files that the store's own place and names make good: it says symbol and step, and other columns are ignored."""
 
 
-@pytest.mark.parametrize(("name", "content"), [one[:2] for one in REPLAYED if one[0] not in GOOD_IN_PLACE], ids=str)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [one[:2] for one in REPLAYED if one[0] not in GOOD_IN_PLACE],
+    ids=[one[0] for one in REPLAYED if one[0] not in GOOD_IN_PLACE],
+)
 def test_broken_file_as_data_of_a_replay_is_refused(tmp_path, capsys, name, content):
     place = tmp_path / "source" / "binance" / "AAA-USDT" / f"1h.{name.rpartition('.')[2]}"
     place.parent.mkdir(parents=True)
