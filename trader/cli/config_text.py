@@ -63,6 +63,9 @@ EXAMPLES: Final = {
     "exchange.instruments": "instruments.json",
     "exchange.tiers": "tiers.json",
     "population.archetypes": ["trend", "momentum"],
+    "monitor.metrics_file": "metrics.prom",
+    "monitor.metrics_port": 9464,
+    "monitor.webhook": "https://example.org/hook",
     "store.url": "sqlite:///data/runs/mine.db",
 }
 """What may stand at a key that has no default."""
