@@ -4,6 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO, cast
+
+
+class _Stderr:
+    """What is stderr at the moment a line is written: tests and programs that embed this one replace it."""
+
+    @staticmethod
+    def write(text: str) -> int:
+        return sys.stderr.write(text)
+
+    @staticmethod
+    def flush() -> None:
+        sys.stderr.flush()
 
 
 def configure_logs(*, quiet: bool) -> None:
@@ -17,6 +30,6 @@ def configure_logs(*, quiet: bool) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if quiet else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=False,
     )
