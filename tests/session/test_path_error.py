@@ -74,12 +74,12 @@ def test_every_rule_is_the_run_under_that_rule(folder, tmp_path):
 def test_the_report_prints_it(folder, tmp_path):
     url = f"sqlite:///{tmp_path}/reported.db"
     run_under(folder, "colour", url)
-    report = report_run("latest", url=url)
+    report = report_run("latest", url=url, paths=True)
     assert report["paths"] == path_error_bar(1, url=url)
     lines = str(report).splitlines()
     first = next(place for place, line in enumerate(lines) if line.startswith("Inside the candle"))
     assert [line.split()[0] for line in lines[first + 1 : first + 5]] == ["colour", "pessimistic", "random", "detail"]
-    assert "the run's own is colour" in str(report)
+    assert "the run's rule is colour" in str(report)
     assert report_run("latest", url=url, paths=False)["paths"] is None
 
 

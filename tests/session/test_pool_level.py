@@ -15,7 +15,9 @@ from trader.session.grants import RULES, exposure
 @pytest.mark.parametrize("rule", sorted(RULES.values()))
 def test_every_rule_moves_money_and_nothing_is_lost(rule, make_block, make_config, run):
     engine, rows = run(make_config(f"pool.rule={rule}", size=60), make_block(frames=1100))
-    assert engine.books.equity_at_cost() == engine.books.deposited + int(rows.column("exit", "trade_pnl").sum())
+    assert engine.books.equity_at_cost() == engine.books.deposited + int(
+        (rows.column("exit", "trade_pnl") * rows.column("exit", "funded")).sum()
+    )
     codes = set(rows.column("allocation", "rule").tolist())
     assert next(code for code, name in RULES.items() if name == rule) in codes
     details = [json.loads(row[7]) for row in rows.rows("level") if row[2] == "pool"]

@@ -33,7 +33,7 @@ def test_every_view_has_a_section_that_names_its_columns():
 @pytest.fixture(scope="module")
 def store(module_url):
     with open_store(module_url, create=True) as opened:
-        sample_run.write(opened, sample_run.make(60, 8, 5))
+        sample_run.write(opened, sample_run.make(60, 20, 5))
         yield opened
 
 
