@@ -32,7 +32,7 @@ LONGEST_PAUSE: Final = 60.0
 DIAL_SECONDS: Final = 5.0
 """Longest time that a dial holds requests back."""
 ALTERNATIVES: Final = {"spot": "kraken", "swap": "bybit"}
-"""Exchanges that are tested too, named where one refuses a region."""
+"""Exchanges of the same kind, named where one refuses a region; nobody has run a session on them yet."""
 _LINEAR_IDS: Final = {"binance", "binanceus", "binanceusdm"}
 
 Result = TypeVar("Result")
@@ -265,7 +265,7 @@ class ExchangeClient:
         if status == 451:
             other = ALTERNATIVES[self.access.market_type]
             raise SurroundingsError(
-                f"exchange {self.access.exchange} refuses this region (HTTP 451); a tested alternative: exchange.id = {other!r}"
+                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange, not tried with this program yet: exchange.id = {other!r}"
             ) from error
         seconds = _retry_after(headers)
         if seconds is None and status in BAN_WITHOUT_WORD:
