@@ -265,7 +265,8 @@ class ExchangeClient:
         if status == 451:
             other = ALTERNATIVES[self.access.market_type]
             raise SurroundingsError(
-                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange, not tried with this program yet: exchange.id = {other!r}"
+                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange, "
+                f"not tried with this program yet: exchange.id = {other!r}"
             ) from error
         seconds = _retry_after(headers)
         if seconds is None and status in BAN_WITHOUT_WORD:
