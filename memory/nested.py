@@ -226,24 +226,7 @@ class NestedMemory:
         if vector.shape != (self.dim,) or k < 1:
             raise ValueError(f"a query is {self.dim} numbers and k at least 1, got shape {vector.shape} and k {k}")
         moment = self._clock if now is None else float(now)
-        semantic = self.semantic
-        nearest, summary, trace = recall_all(
-            vector,
-            moment,
-            k,
-            self._written,
-            self.working.packed,
-            self.episodic.packed,
-            (self.working.count, self.episodic.count, self.working.levels),
-            semantic.slot_keys,
-            semantic.slot_values,
-            semantic.slot_stats,
-            semantic.matrix,
-            semantic.prior,
-            moment >= semantic.known_until,
-            self.learner.skill,
-            self.learner.parameters,
-        )
+        nearest, summary, trace = recall_all(vector, *self._known(moment, k))
         if not summary[5, 1]:
             raise ValueError("a query needs finite numbers")
         return Recall(nearest, summary, trace, not self._value_shape)
@@ -260,16 +243,20 @@ class NestedMemory:
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or k < 1:
             raise ValueError(f"queries are [n, {self.dim}] numbers and k at least 1, got {vectors.shape} and k {k}")
         moment = self._clock if now is None else float(now)
+        summaries, traces = recall_many(vectors, k, self.semantic.matrix.shape[0], self._known(moment, k))
+        if not summaries[:, 5, 1].all():
+            raise ValueError("a query needs finite numbers")
+        return summaries, traces
+
+    def _known(self, moment: float, k: int) -> tuple[Any, ...]:
+        """What the compiled read needs beside the query: the stores as they are, seen from `moment`."""
         semantic = self.semantic
-        summaries, traces = recall_many(
-            vectors, moment, k, self._written, self.working.packed, self.episodic.packed,
+        return (
+            moment, k, self._written, self.working.packed, self.episodic.packed,
             (self.working.count, self.episodic.count, self.working.levels), semantic.slot_keys, semantic.slot_values,
             semantic.slot_stats, semantic.matrix, semantic.prior, moment >= semantic.known_until, self.learner.skill,
             self.learner.parameters,
         )  # fmt: skip
-        if not summaries[:, 5, 1].all():
-            raise ValueError("a query needs finite numbers")
-        return summaries, traces
 
     def recall_from(self, summary: NDArray[np.float64], trace: NDArray[np.float64]) -> Recall:
         """A recall of a row of `read_many`, good for `estimate`, `uncertainty` and `learn`; it lists no experiences."""

@@ -272,31 +272,14 @@ def recall_all(
 
 
 @njit(cache=True)
-def recall_many(
-    queries: NDArray[Any],
-    now: float,
-    limit: int,
-    written: int,
-    working: Any,
-    episodic: Any,
-    counts: tuple[int, int, int],
-    slot_keys: NDArray[Any],
-    slot_values: NDArray[Any],
-    slot_stats: NDArray[Any],
-    matrix: NDArray[Any],
-    prior: NDArray[Any],
-    semantic: bool,
-    skill: NDArray[Any],
-    parameters: NDArray[Any],
-) -> Any:
-    """The same read for n queries [n, dim]: summaries [n, 6, 2 + v] and traces [n, 3, k, 8 + v]."""
-    size = matrix.shape[0]
+def recall_many(queries: NDArray[Any], limit: int, size: int, known: Any) -> Any:
+    """The same read for n queries [n, dim]: summaries [n, 6, 2 + v] and traces [n, 3, k, 8 + v].
+
+    `known` is everything `recall_all` takes after the query, in its order; `size` is v.
+    """
     summaries = np.empty((len(queries), 6, 2 + size))
     traces = np.empty((len(queries), 3, limit, VALUES + size))
     for i in range(len(queries)):
-        _, summary, trace = recall_all(
-            queries[i], now, limit, written, working, episodic, counts, slot_keys, slot_values, slot_stats, matrix, prior,
-            semantic, skill, parameters,
-        )  # fmt: skip
+        _, summary, trace = recall_all(queries[i], *known)
         summaries[i], traces[i] = summary, trace
     return summaries, traces

@@ -11,6 +11,7 @@ Torch runs on one thread, and `choose` always steps BATCH rows (padded), because
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -103,7 +104,7 @@ class _Values:
     @torch.no_grad()
     def choose(self, states: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         """See `Teacher.choose`. The draws come from the policy's own exploration stream."""
-        policy, count = self._policy, policy_actions(self._policy)
+        policy, count = self._policy, self._policy.actions
         actions, values, logs = [], [], []
         with single_thread():
             for first in range(0, len(states), BATCH):
@@ -145,12 +146,7 @@ class _Values:
         self._rules["adam"].load_state_dict(tree["adam"])
 
 
-def policy_actions(policy: DQN) -> int:
-    """How many actions a DQN chooses among."""
-    return policy.actions
-
-
-class _ActorCritic:
+class _ActorCritic(ABC):
     """What PPO and A3C share: draws from the policy, one-step advantages, two update rules."""
 
     def __init__(self, policy: ActorCriticAgent[Any], discount: float) -> None:
@@ -209,8 +205,9 @@ class _ActorCritic:
             returns,
         )  # fmt: skip
 
+    @abstractmethod
     def _learn(self, rows: TrainingRows) -> float:
-        raise NotImplementedError
+        """Learn from the rows; the loss."""
 
     def tree(self) -> dict[str, Any]:
         """See `Teacher.tree`."""

@@ -272,3 +272,21 @@ def test_bad_input_is_refused_and_nothing_is_stored():
     for options in ({"dim": 0}, {"working": 0}, {"episodic": 0}, {"slots": 0}, {"gate": "other"}, {"seed": -1}):
         with pytest.raises(ValueError, match=r"at least|>= 1|gate"):
             NestedMemory(**options)
+
+
+def test_many_reads_are_the_reads_one_by_one():
+    rng = np.random.default_rng(5)
+    memory = NestedMemory(dim=8, working=10, episodic=40, seed=1)
+    for time in range(120):
+        memory.write(rng.normal(size=8), float(rng.normal()), float(time))
+    queries = rng.normal(size=(9, 8))
+    summaries, traces = memory.read_many(queries, k=4)
+    for query, summary, trace in zip(queries, summaries, traces, strict=True):
+        one, again = memory.read(query, k=4), memory.recall_from(summary, trace)
+        assert (again.estimate, again.uncertainty) == (one.estimate, one.uncertainty)
+        np.testing.assert_array_equal(again.trace, one.trace)
+    with pytest.raises(ValueError, match="queries are"):
+        memory.read_many(queries[0])
+    queries[3, 2] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        memory.read_many(queries)
