@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from trader.core.rows import Received
 from trader.core.types import UserError
-from trader.feeds.candle_rules import Row, is_spike, problem
+from trader.feeds.candle_rules import SPIKE, Row, is_spike, problem
 from trader.feeds.exchange_client import ExchangeClient
 from trader.feeds.frame_flags import Told
 
@@ -85,6 +85,7 @@ class Follower:
         self._finals: dict[int, Row] = {}
         self._accepted: dict[int, Row] = {}
         self._revised: dict[int, Row] = {}
+        self._slips: Counter[tuple[int, Row]] = Counter()
         self._claims: Counter[tuple[Any, ...]] = Counter()
         self._doubt = True
         self._wake = asyncio.Event()
@@ -369,9 +370,20 @@ class Follower:
         if known is not None and known != row:
             self._revise(ts, known, row)
 
+    def _insisted(self, ts: int, row: Row) -> bool:
+        """Whether an unlikely row for a candle that had closed otherwise was told several times; a slip is a bad row."""
+        self._slips[ts, row] += 1
+        if len(self._slips) > REMEMBERED:
+            del self._slips[next(iter(self._slips))]
+        if self._slips[ts, row] == 1:
+            self._note("bad_row", ts, f"more than {SPIKE:g} times off what the candle closed as: {row}"[:200])
+        return self._slips[ts, row] >= AGREEING
+
     def _revise(self, ts: int, known: Row, row: Row) -> None:
         """Tell once that the exchange says something else now about a closed candle."""
         if self._revised.get(ts) == row:
+            return
+        if is_spike(row, known[3]) and not self._insisted(ts, row):
             return
         self._revised[ts] = row
         if len(self._revised) > REMEMBERED:
