@@ -11,12 +11,12 @@ A file defines:
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from trader.core.registry import modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,7 @@ def discovered() -> dict[str, Archetype]:
     Raises:
         AttributeError: a file lacks one of the three names.
     """
-    found = {}
-    for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{__name__}.{module_info.name}")
-        found[module_info.name] = Archetype(module_info.name, module.MEANING, module.idea, module.ideas)
-    return found
+    return {
+        name: Archetype(name, module.MEANING, module.idea, module.ideas)
+        for name, module in modules(__name__, __path__).items()
+    }

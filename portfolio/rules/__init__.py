@@ -9,13 +9,12 @@ What a rule leaves out stays in the pool's cash. Rules that follow their own pas
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from portfolio.records import Floats, Records
+from trader.core.registry import modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,4 @@ def discovered() -> dict[str, Rule]:
     Raises:
         AttributeError: a file lacks one of the two names.
     """
-    found = {}
-    for module_info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{__name__}.{module_info.name}")
-        found[module_info.name] = Rule(module_info.name, module.MEANING, module.weights)
-    return found
+    return {name: Rule(name, module.MEANING, module.weights) for name, module in modules(__name__, __path__).items()}
