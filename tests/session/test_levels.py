@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from trader.core.config import LevelsConfig
+from trader.core.config_levels import LevelsConfig
 from trader.session.engine import Engine, archetypes_of, levels_of, midwife_of
 
 NAMES = sorted(LevelsConfig.model_fields)

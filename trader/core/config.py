@@ -16,9 +16,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, Field, Strict, model_validator
 
 from trader.core.config_file import check, read
+from trader.core.config_levels import LevelsConfig
+from trader.core.config_section import Section
 from trader.core.config_values import (
     LARGEST_CAPITAL,
     Amount,
@@ -68,12 +70,6 @@ def in_order(names: tuple[str, ...]) -> tuple[str, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"{twice} stands there twice")
     return tuple(sorted(names))
-
-
-class Section(BaseModel):
-    """A table of the config: frozen, and nothing in it that is not documented."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class SessionConfig(Section):
@@ -320,71 +316,6 @@ class PoolConfig(Section):
     cushion: Flag = Field(
         False, description="hand out less the nearer the drawdown comes to `max_drawdown`, and nothing there"
     )
-
-
-class EvolutionConfig(Section):
-    """Natural selection."""
-
-    enabled: Flag = Field(True, description="switch the level on")
-    every: Count = Field(720, description="base candles of a generation")
-    cull: Fraction = Field(0.2, description="share of the population replaced in each generation")
-    tournament: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
-        3, description="candidates from which each parent is chosen"
-    )
-    policy_births: Fraction = Field(
-        0.3, description="share of births decided by policies and their random control, when one of them is on"
-    )
-    immigrants: Fraction = Field(0.05, description="share of the children that have no parents")
-
-
-class PoolLevelConfig(Section):
-    """Division of the capital."""
-
-    enabled: Flag = Field(True, description="switch the level on; off: one equal grant at the start")
-    every: Count = Field(168, description="base candles of an allocation epoch")
-
-
-class HopeConfig(Section):
-    """The sequence model that modifies itself."""
-
-    enabled: Flag = Field(False, description="switch the level on")
-    every: Count = Field(168, description="base candles between two rows of the level; the model reads every candle")
-    trigger_threshold: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
-        0.5, description="probability of an advantage at which fast weights are put in force; above 1: never"
-    )
-
-
-class MemoryConfig(Section):
-    """Nested memory of closed trades and of decisions not taken. Its keys are the sequence model's embeddings; with
-    `levels.hope` off, the market's features."""
-
-    enabled: Flag = Field(False, description="switch the level on")
-    every: Count = Field(24, description="base candles between two deliveries of what has closed")
-    working: Count = Field(50, description="experiences always kept")
-    episodic: Count = Field(5_000, description="experiences the gate may keep")
-    horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
-
-
-class PolicyConfig(Section):
-    """A policy that decides births."""
-
-    enabled: Flag = Field(False, description="switch the level on (it acts through natural selection's births)")
-    every: Count = Field(720, description="base candles between two trainings")
-    discount: Fraction = Field(
-        0.5, description="weight of what follows a birth in the same market; 0: a contextual bandit"
-    )
-
-
-class LevelsConfig(Section):
-    """The learning levels, each with its own clock."""
-
-    hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
-    memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
-    dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
-    a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")
-    ppo: PolicyConfig = Field(PolicyConfig(), description="proximal policy optimisation that decides births")
-    evolution: EvolutionConfig = Field(EvolutionConfig(), description="natural selection of genomes")
-    pool: PoolLevelConfig = Field(PoolLevelConfig(), description="division of the capital among agents")
 
 
 class MonitorConfig(Section):
