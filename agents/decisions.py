@@ -74,6 +74,15 @@ def order_quantity(budget: int, leverage: int, price: int, market: Integers) -> 
 
 
 @njit(cache=True, nogil=True)
+def told_confidence(habits: Floats, agent: int, confidence: float) -> int:
+    """Confidence in 1/100 of a percent: the calibrated probability of a profit after costs, or |score| without one."""
+    if habits[agent, at.CALIBRATED] == 0.0:
+        return int(confidence * 10_000.0)
+    step = min(int(confidence * at.BINS), at.BINS - 1)
+    return int(habits[agent, at.FIRST_BIN + step] * 10_000.0)
+
+
+@njit(cache=True, nogil=True)
 def _queue_entry(
     state: Integers, habits: Floats, agent: int, candle: int, bar: Integers, score: float,
     atr: float, regime: int, market: Integers, tiers: Integers, events: Integers, count: int,
@@ -115,7 +124,8 @@ def _queue_entry(
     state[agent, at.PENDING_REQUESTED] = quantity
     state[agent, at.PENDING_ORDER] = order
     state[agent, at.PENDING_DECIDED] = bar[at.IN_MS]
-    state[agent, at.PENDING_CONFIDENCE] = int(confidence * 10_000.0)
+    state[agent, at.PENDING_SCORE] = int(confidence * 10_000.0)
+    state[agent, at.PENDING_CONFIDENCE] = told_confidence(habits, agent, confidence)
     state[agent, at.PENDING_REGIME] = regime
     state[agent, at.PENDING_LEVERAGE] = leverage
     state[agent, at.PENDING_STOP] = max(int(habits[agent, at.STOP_ATR] * scale), market[rule.TICK])

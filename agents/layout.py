@@ -20,12 +20,12 @@ from typing import Final
     CASH, MARGIN, HELD,
     SIDE, QUANTITY, COST, ENTRY_PRICE, ENTRY_MS, LEVERAGE, LIQUIDATION, STOP, STOP_KIND, TAKE, TRAIL, BEST,
     PENDING, PENDING_SIDE, PENDING_QUANTITY, PENDING_REQUESTED, PENDING_ORDER, PENDING_DECIDED,
-    PENDING_CONFIDENCE, PENDING_REGIME, PENDING_STOP, PENDING_TAKE, PENDING_TRAIL, PENDING_LEVERAGE, PENDING_LIMIT,
+    PENDING_CONFIDENCE, PENDING_SCORE, PENDING_REGIME, PENDING_STOP, PENDING_TAKE, PENDING_TRAIL, PENDING_LEVERAGE, PENDING_LIMIT,
     COOL_UNTIL, TRADES, ORDERS, FILLS, TRADE_ID,
     TRADE_MARGIN, TRADE_FEES, TRADE_FUNDING, TRADE_GROSS, TRADE_VALUE, TRADE_QUANTITY, TRADE_SLIPPAGE,
     CLOSED, PNL, WINS, SIGNALS, COOLED,
     STATE_FIELDS,
-) = range(51)  # fmt: skip
+) = range(52)  # fmt: skip
 
 NOTHING_PENDING: Final = -1
 """Value of PENDING without an order; otherwise it is a `rows.OrderKind`."""
@@ -39,8 +39,17 @@ NOTHING_PENDING: Final = -1
     STOP_ATR, TAKE_ATR, TRAIL_ATR,  # distances in average true ranges; TRAIL_ATR 0 is off
     LIMIT_ATR,  # how far from the close an entry rests as a limit order; 0 is a market order
     HOLDING_MS, COOLDOWN_MS,
-    HABIT_FIELDS,
-) = range(13)  # fmt: skip
+    CALIBRATED,  # 1: the probability of a profit stands in the columns from FIRST_BIN on, one for each bin of |score|
+    FIRST_BIN,
+) = range(14)  # fmt: skip
+
+BINS: Final = 20
+HABIT_FIELDS: Final = FIRST_BIN + BINS
+
+# --- multipliers: what bandits set beside the genes, float64 [n, MULTIPLIERS] --------------------------------------
+MULTIPLIED: Final = (THRESHOLD, SIZE, STOP_ATR, TAKE_ATR, LEVERAGE_CAP)
+"""The habit that each column multiplies."""
+MULTIPLIERS: Final = len(MULTIPLIED)
 
 # --- triggers --------------------------------------------------------------------------------------------------
 UP, DOWN, LOW_TRIGGER, HIGH_TRIGGER, EQUITY_BASE, SIGNED_QUANTITY, ENTRY_FLOAT, PEAK, DRAWDOWN, TRIGGER_FIELDS = range(

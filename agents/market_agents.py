@@ -6,7 +6,9 @@ contiguous group. Rows move only when agents are born or removed, at a boundary.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +22,15 @@ _PADDED_FEATURES = -(-len(FEATURES) // 4) * 4
 
 _CHUNK = 128
 
+_HIGHEST_THRESHOLD = 0.98
+"""A bandit's multiplier never closes the door: scores come near 1 but do not reach it."""
+
 RESTING = 0.5
 """Least distance of a limit entry in average true ranges: with smaller genes agents send market orders."""
+
+
+CARRIED = {"state": 0, "triggers": 1, "watch": 1, "days": 1, "phenotypes": 0, "multipliers": 0}
+"""What an agent keeps when rows move, and the axis of its rows in each array."""
 
 
 @dataclass(slots=True)
@@ -29,6 +38,8 @@ class MarketAgents:
     """n agents of one market.
 
     `groups` are (timeframe index, archetype index, start, stop); the array fields are described in `agents.layout`;
+    `phenotypes` float64 [n, GENES] are the genes as they are expressed (the genome, or what a self-modifier made of it);
+    `multipliers` float64 [n, MULTIPLIERS] stand beside them; `calibration` [archetypes, BINS], NaN where there is none.
     `genes` float32 [GENES, n]; `weights` float32 [F padded to 4, n]; `mixing` float32 [MIX_FIELDS, n].
     """
 
@@ -37,6 +48,9 @@ class MarketAgents:
     triggers: NDArray[np.float32]
     watch: NDArray[np.int64]
     days: NDArray[np.float64]
+    phenotypes: NDArray[np.float64]
+    multipliers: NDArray[np.float64]
+    calibration: NDArray[np.float64]
     genes: NDArray[np.float32]
     weights: NDArray[np.float32]
     mixing: NDArray[np.float32]
@@ -48,9 +62,25 @@ class MarketAgents:
     def __len__(self) -> int:
         return len(self.state)
 
+    def express(self, rows: NDArray[np.int64]) -> None:
+        """Derive anew what follows from the phenotypes, multipliers and calibration of these rows."""
+        genomes = self.phenotypes[rows]
+        self.habits[rows] = habits_of(
+            genomes, self.state[rows, at.TIMEFRAME_MS], self.multipliers[rows],
+            self.calibration[self.state[rows, at.ARCHETYPE]],
+        )  # fmt: skip
+        self.genes[:, rows] = genomes.T
+        self.weights[:, rows], self.mixing[:, rows] = mixing_of(genomes)
 
-def habits_of(genomes: NDArray[np.float64], timeframe_ms: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What the kernel needs of genomes [n, GENES], as float64 [n, HABIT_FIELDS]; times become ms of market time."""
+
+def habits_of(
+    genomes: NDArray[np.float64], timeframe_ms: NDArray[np.int64], multipliers: NDArray[np.float64],
+    calibration: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """What the kernel needs of genomes [n, GENES], as float64 [n, HABIT_FIELDS]; times become ms of market time.
+
+    `multipliers` [n, MULTIPLIERS] act on what `layout.MULTIPLIED` names; `calibration` [n, BINS] is each agent's.
+    """
     index = genome.INDEX
     habits = np.zeros((len(genomes), at.HABIT_FIELDS))
     threshold = genomes[:, index["confidence_threshold"]] / 100.0
@@ -68,6 +98,13 @@ def habits_of(genomes: NDArray[np.float64], timeframe_ms: NDArray[np.int64]) -> 
     habits[:, at.LIMIT_ATR] = np.where(resting >= RESTING, resting, 0.0)
     habits[:, at.HOLDING_MS] = np.rint(genomes[:, index["holding_candles"]]) * timeframe_ms
     habits[:, at.COOLDOWN_MS] = np.rint(genomes[:, index["cooldown_candles"]]) * timeframe_ms
+    habits[:, list(at.MULTIPLIED)] *= multipliers
+    habits[:, at.THRESHOLD] = np.minimum(habits[:, at.THRESHOLD], _HIGHEST_THRESHOLD)
+    habits[:, at.SIZE] = np.minimum(habits[:, at.SIZE], 1.0)
+    habits[:, at.LEVERAGE_CAP] = np.maximum(habits[:, at.LEVERAGE_CAP], 1.0)
+    calibrated = ~np.isnan(calibration[:, 0])
+    habits[calibrated, at.CALIBRATED] = 1.0
+    habits[calibrated, at.FIRST_BIN :] = calibration[calibrated]
     return habits
 
 
@@ -88,13 +125,12 @@ def mixing_of(genomes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArra
 
 
 def pack(
-    genomes: NDArray[np.float64], archetype: NDArray[np.int64], timeframe: NDArray[np.int64],
-    timeframes_ms: tuple[int, ...], carried: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64],
-    NDArray[np.float64]],
+    archetype: NDArray[np.int64], timeframe: NDArray[np.int64], timeframes_ms: tuple[int, ...],
+    carried: Mapping[str, NDArray[Any]], calibration: NDArray[np.float64],
 ) -> MarketAgents:  # fmt: skip
-    """Arrays of agents already in row order; `carried` is (state, triggers, watch, days), which living agents keep."""
+    """Arrays of agents already in row order; `carried` is what living agents keep (`CARRIED`)."""
+    genomes, state, multipliers = carried["phenotypes"], carried["state"], carried["multipliers"]
     n = len(genomes)
-    state, triggers, watch, days = carried
     timeframe_ms = np.array(timeframes_ms, np.int64)[timeframe]
     weights, mixing = mixing_of(genomes)
     segments = np.searchsorted(timeframe, np.arange(len(timeframes_ms) + 1)).astype(np.int64)
@@ -105,10 +141,13 @@ def pack(
             groups.append((int(timeframe[start]), int(archetype[start]), int(start), int(stop)))
     return MarketAgents(
         state=np.ascontiguousarray(state),
-        habits=habits_of(genomes, timeframe_ms),
-        triggers=np.ascontiguousarray(triggers),
-        watch=np.ascontiguousarray(watch),
-        days=np.ascontiguousarray(days),
+        habits=habits_of(genomes, timeframe_ms, multipliers, calibration[archetype]),
+        triggers=np.ascontiguousarray(carried["triggers"]),
+        watch=np.ascontiguousarray(carried["watch"]),
+        days=np.ascontiguousarray(carried["days"]),
+        phenotypes=np.ascontiguousarray(genomes),
+        multipliers=np.ascontiguousarray(multipliers),
+        calibration=calibration,
         genes=np.ascontiguousarray(genomes.T, dtype=np.float32),
         weights=weights,
         mixing=mixing,

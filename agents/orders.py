@@ -248,6 +248,7 @@ def enter(
     body[19] = slippage
     body[20] = maker
     body[21] = state[agent, at.FUNDED]
+    body[22] = state[agent, at.PENDING_SCORE]
     return count + 1
 
 

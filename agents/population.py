@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from agents import genome
 from agents import layout as at
 from agents.decisions import queue_exit, refresh_rows
-from agents.market_agents import MarketAgents, pack
+from agents.market_agents import CARRIED, MarketAgents, pack
 from trader.core import rng
 from trader.core.rng import Stream
 from trader.core.rows import Operator
 
 Integers = NDArray[np.int64]
 
-_CARRIED = ("state", "triggers", "watch", "days")
 _DAY_UNKNOWN = -1
 
 
@@ -121,6 +120,8 @@ def _newborn_arrays(roster: Roster, timeframes_ms: tuple[int, ...]) -> dict[str,
         "triggers": np.zeros((at.TRIGGER_FIELDS, n), np.float32),
         "watch": watch,
         "days": np.zeros((at.DAY_FIELDS, n)),
+        "phenotypes": roster.genomes.copy(),
+        "multipliers": np.ones((n, at.MULTIPLIERS)),
     }
 
 
@@ -130,10 +131,12 @@ class Population:
     Args:
         markets: market vectors (`trader.broker.market`), one for each market in the session's order.
         timeframes_ms: the timeframes agents decide on, ascending.
+        archetypes: how many archetypes there may be; each can have a calibration of its own.
     """
 
-    def __init__(self, markets: list[Integers], timeframes_ms: tuple[int, ...]) -> None:
+    def __init__(self, markets: list[Integers], timeframes_ms: tuple[int, ...], archetypes: int = 64) -> None:
         self.rules = markets
+        self.calibration = np.full((archetypes, at.BINS), np.nan)
         self.timeframes_ms = timeframes_ms
         self.roster = nobody()
         self.markets: list[MarketAgents] = [
@@ -145,8 +148,7 @@ class Population:
         self.next_agent = 0
 
     def _packed(self, roster: Roster, arrays: dict[str, NDArray[Any]]) -> MarketAgents:
-        carried = (arrays["state"], arrays["triggers"], arrays["watch"], arrays["days"])
-        return pack(roster.genomes, roster.archetype, roster.timeframe, self.timeframes_ms, carried)
+        return pack(roster.archetype, roster.timeframe, self.timeframes_ms, arrays, self.calibration)
 
     def __len__(self) -> int:
         return len(self.roster)
@@ -188,10 +190,10 @@ class Population:
             order = here.order()
             fresh = _newborn_arrays(arriving, self.timeframes_ms)
             arrays = {
-                "state": np.concatenate((old.state[mask], fresh["state"]))[order],
-                "days": np.concatenate((old.days[:, mask], fresh["days"]), axis=1)[:, order],
-                "triggers": np.concatenate((old.triggers[:, mask], fresh["triggers"]), axis=1)[:, order],
-                "watch": np.concatenate((old.watch[:, mask], fresh["watch"]), axis=1)[:, order],
+                name: np.take(
+                    np.concatenate((np.compress(mask, getattr(old, name), axis), fresh[name]), axis), order, axis
+                )
+                for name, axis in CARRIED.items()
             }
             self.markets[m] = self._packed(here.take(order), arrays)
             self.refresh(m)
@@ -287,15 +289,34 @@ class Population:
                 state[queued, at.HELD] = 0
             self.refresh(m)
 
+    def calibrate(self, table: NDArray[np.float64]) -> None:
+        """Let agents tell these probabilities [archetypes, BINS] as their confidence from now on (NaN: the score)."""
+        self.calibration[: len(table)] = table
+        for market in self.markets:
+            mine = self.calibration[market.state[:, at.ARCHETYPE]]
+            known = ~np.isnan(mine[:, 0])
+            market.habits[:, at.CALIBRATED] = known
+            market.habits[known, at.FIRST_BIN :] = mine[known]
+
+    def express(self, m: int, rows: NDArray[np.int64]) -> None:
+        """Let changed phenotypes or multipliers of some agents of a market act from now on."""
+        self.markets[m].express(rows)
+        self.refresh(m, rows)
+
+    def phenotypes(self) -> NDArray[np.float64]:
+        """Genes as they are expressed, [N, GENES], in roster order (a copy)."""
+        return np.concatenate([market.phenotypes for market in self.markets])
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything a checkpoint needs, as arrays. A pure read."""
         arrays: dict[str, NDArray[Any]] = {
             f"roster.{column.name}": getattr(self.roster, column.name).copy() for column in fields(self.roster)
         }
         arrays["next_agent"] = np.array(self.next_agent, np.int64)
+        arrays["calibration"] = self.calibration.copy()
         for m, market in enumerate(self.markets):
             arrays[f"totals.{m}"] = self.totals[m].copy()
-            for name in _CARRIED:
+            for name in CARRIED:
                 arrays[f"{name}.{m}"] = getattr(market, name).copy()
         return arrays
 
@@ -303,7 +324,8 @@ class Population:
         """Become what `state` described."""
         self.roster = Roster(*(arrays[f"roster.{column.name}"] for column in fields(Roster)))
         self.next_agent = int(arrays["next_agent"])
+        self.calibration[:] = arrays["calibration"]
         for m, rows in enumerate(self.slices()):
             self.totals[m] = arrays[f"totals.{m}"].copy()
-            carried = {name: arrays[f"{name}.{m}"].copy() for name in _CARRIED}
+            carried = {name: arrays[f"{name}.{m}"].copy() for name in CARRIED}
             self.markets[m] = self._packed(self.roster.take(rows), carried)

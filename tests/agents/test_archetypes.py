@@ -10,6 +10,7 @@ import pytest
 import agents.archetypes as folder
 from agents.archetypes import discovered
 from agents.genome import GENES, from_unit
+from agents.layout import BINS
 from agents.market_agents import pack, score_block
 from agents.population import _newborn_arrays, founders
 from trader.core.features import FEATURES
@@ -22,8 +23,7 @@ def market(n=300, archetypes=3, seed=0):
     roster = founders(seed, n, 1, 1, np.arange(archetypes), 0)
     roster = roster.take(roster.order())
     arrays = _newborn_arrays(roster, (HOUR,))
-    carried = tuple(arrays[name] for name in ("state", "triggers", "watch", "days"))
-    return roster, pack(roster.genomes, roster.archetype, roster.timeframe, (HOUR,), carried)
+    return roster, pack(roster.archetype, roster.timeframe, (HOUR,), arrays, np.full((archetypes, BINS), np.nan))
 
 
 def features(rows=400, seed=0):
@@ -97,13 +97,7 @@ def test_scores_do_not_depend_on_the_rest_of_the_population():
     some = np.sort(np.random.default_rng(0).choice(300, 100, replace=False))
     part = roster.take(some)
     arrays = _newborn_arrays(part, (HOUR,))
-    fewer = pack(
-        part.genomes,
-        part.archetype,
-        part.timeframe,
-        (HOUR,),
-        tuple(arrays[k] for k in ("state", "triggers", "watch", "days")),
-    )
+    fewer = pack(part.archetype, part.timeframe, (HOUR,), arrays, np.full((3, BINS), np.nan))
     yes, regime = np.ones((400, 1), bool), np.full((400, 1), 2, np.int8)
     out = [np.zeros((400, 300), np.float32), np.zeros((400, 100), np.float32)]
     for group, scores in zip((agents, fewer), out, strict=True):

@@ -31,6 +31,7 @@ NAMES = {
     "niche": {0: "AAA/USDT 1h"},
     "policy": {0: "dqn", 3: "immigrant"},
     "optimizer": {0: "nested", 2: "none"},
+    "gene": {1: "patience"},
     "action": {0: "trend careful", 5: "momentum steady"},
 }
 
@@ -222,7 +223,8 @@ class Simulation:
         self.put("entry", time_ms=time_ms, market=market, agent=agent, trade=trade, order_id=order, fill=fill, side=side,
                  archetype=agent % 2, timeframe=HOUR, leverage=300, requested_qty=qty + 10, qty=qty, price=price, fee=fee,
                  margin=initial + fee, decided_ms=time_ms - HOUR, confidence=7512, regime=1, stop=price // 2,
-                 take=price * 2, limited_by=1, slippage=7, maker=agent % 2, funded=self.funded(agent), phase=3)  # fmt: skip
+                 take=price * 2, limited_by=1, slippage=7, maker=agent % 2, funded=self.funded(agent), score=8012,
+                 phase=3)  # fmt: skip
 
     def fund(self, agent: int, held: Open, time_ms: int) -> None:
         amount = -held.side * (held.cost // 10_000)
@@ -282,6 +284,12 @@ class Simulation:
         )
         self.put("policy", time_ms=time_ms, birth=number, policy=3, optimizer=2, action=0, value=float("nan"), reward=0.5,
                  agent=2)  # fmt: skip
+        self.put("modification", time_ms=time_ms, agent=1, trigger=1, gene=1, before=0.5, after=0.625,
+                 confidence_before=40.0, confidence_after=55.5, expected=0.001, realised=float("nan"), kept=-1,
+                 adopted_ms=time_ms - HOUR, trial=number)  # fmt: skip
+        self.put("bandit", time_ms=time_ms, timeframe=HOUR, regime=1, parameter=2, arm=1.25, propensity=0.2,
+                 ticket=number, agent=1, trade=-1, reward=0.5, mean=0.5, effective_n=float("inf"),
+                 decided_ms=time_ms - HOUR)  # fmt: skip
         for agent in range(self.agents - 1):
             if agent not in self.open and self.cash[agent] > 10**9:
                 self.allocate(agent, time_ms, -(10**9))

@@ -19,7 +19,7 @@ CONTRACT = {
     " equity_start equity_end digest",
     "v_trade": "run trade agent archetype symbol timeframe side leverage qty margin decided_ms confidence"
     " regime entry_ms entry_price"
-    " exit_ms exit_price exit_reason gross_pnl slippage fees funding pnl return_on_margin mae mfe phase funded",
+    " exit_ms exit_price exit_reason gross_pnl slippage fees funding pnl return_on_margin mae mfe phase funded score",
     "v_position": "run agent symbol side qty leverage entry_price mark stop take liquidation_price margin unrealised",
     "v_order": "run order_id trade agent symbol side kind decided_ms requested_qty qty limited_by status reason",
     "v_fill": "run fill order_id trade agent symbol time_ms price qty fee liquidity",
@@ -30,8 +30,9 @@ CONTRACT = {
     "v_fitness": "run agent generation raw shrunk standard_error niche rank fate",
     "v_level": "run seq time_ms level step objective_before objective_after kept detail",
     "v_modification": "run agent time_ms trigger gene before after confidence_before confidence_after expected"
-    " realised kept",
-    "v_bandit": "run time_ms timeframe regime parameter arm propensity ticket trade reward mean effective_n",
+    " realised kept adopted_ms trial",
+    "v_bandit": "run time_ms timeframe regime parameter arm propensity ticket trade reward mean effective_n"
+    " agent decided_ms",
     "v_policy": "run birth time_ms policy optimizer action value reward agent",
     "v_allocation": "run epoch time_ms agent before weight amount score risk rule limited_by",
     "v_candle": "run symbol ts open high low close volume received revised",

@@ -53,6 +53,14 @@ class MemoryConfig(Section):
     horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
 
 
+class CalibrationConfig(Section):
+    """Confidence as a probability."""
+
+    enabled: Flag = Field(True, description="switch the level on; off: confidence is the size of the score")
+    every: Count = Field(24, description="base candles between two updates of the probabilities")
+    memory: Count = Field(2_000, description="trades of its archetype after which a trade counts half")
+
+
 class PolicyConfig(Section):
     """A policy that decides births."""
 
@@ -68,6 +76,7 @@ class LevelsConfig(Section):
 
     hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
+    calibration: CalibrationConfig = Field(CalibrationConfig(), description="confidence as a probability")
     dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
     a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")
     ppo: PolicyConfig = Field(PolicyConfig(), description="proximal policy optimisation that decides births")

@@ -163,6 +163,25 @@ class Fate(IntEnum):
     CONTROL = 3
 
 
+class Trigger(IntEnum):
+    """Why a self-modifier looked at an agent."""
+
+    NEAR_MISS = 1
+    ENTRY = 2
+    LOSSES = 3
+
+
+class Parameter(IntEnum):
+    """What a bandit multiplies."""
+
+    CONFIDENCE_THRESHOLD = 1
+    POSITION_SIZE = 2
+    STOP = 3
+    TAKE = 4
+    LEVERAGE_CAP = 5
+    MUTATION_STRENGTH = 6
+
+
 class AllocationLimit(IntEnum):
     """What bounded an allocation."""
 
@@ -230,12 +249,13 @@ ENTRY: Final = TableSpec(
     "entry",
     _columns(
         "seq time_ms market agent trade order_id fill side archetype timeframe leverage requested_qty qty price fee"
-        " margin decided_ms confidence regime stop take limited_by slippage maker funded phase!"
+        " margin decided_ms confidence regime stop take limited_by slippage maker funded score phase!"
     ),
     EVENT,
 )
-"""One row per filled entry. leverage in 1/100, confidence in 1/100 of a percent, timeframe in ms, margin includes fee,
-maker 1 for a limit order that rested."""
+"""One row per filled entry. leverage in 1/100, timeframe in ms, margin includes fee, maker 1 for a limit order that
+rested. score and confidence in 1/100 of a percent: |score|, and the calibrated probability of a profit (|score| as long
+as nothing is calibrated)."""
 
 EXIT: Final = TableSpec(
     "exit",
@@ -305,6 +325,28 @@ LEVEL: Final = TableSpec(
 )
 """Every update of every level; detail is canonical JSON."""
 
+MODIFICATION: Final = TableSpec(
+    "modification",
+    _columns(
+        "seq time_ms agent trigger gene before:float after:float confidence_before:float confidence_after:float"
+        " expected:float realised:float kept adopted_ms trial"
+    ),
+    "modification",
+)
+"""One row per gene of a change of an agent's genes that was tried, written when its trial ended (or the session did: kept
+-1). Confidences in percent; expected and realised advantage in fractions of the account an hour."""
+
+BANDIT: Final = TableSpec(
+    "bandit",
+    _columns(
+        "seq time_ms timeframe regime parameter arm:float propensity:float ticket agent trade reward:float mean:float"
+        " effective_n:float decided_ms"
+    ),
+    "bandit",
+)
+"""One row per ticket that was redeemed: the arm (a multiplier), the probability it was drawn with, the reward in [0, 1],
+and what the bandit thought of that arm afterwards. timeframe in ms; trade -1 for a ticket that ran out without one."""
+
 POLICY: Final = TableSpec(
     "policy", _columns("seq time_ms birth policy optimizer action value:float reward:float agent"), "policy"
 )
@@ -317,7 +359,7 @@ TABLES: Final[dict[str, TableSpec]] = {
     spec.name: spec
     for spec in (
         CANDLE, STAMP, VISIT, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
-        BIRTH, DEATH, FITNESS, LEVEL, FUNNEL, POLICY,
+        BIRTH, DEATH, FITNESS, LEVEL, FUNNEL, POLICY, MODIFICATION, BANDIT,
     )
 }  # fmt: skip
 

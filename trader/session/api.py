@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from agents.genome import NAMES as GENE_NAMES
 from trader import __version__
 from trader.core import wall
 from trader.core.config import Config, MonitorConfig, canonical_json, config_hash, from_json
@@ -358,6 +359,7 @@ def _header(config: Config, feed: Feed) -> RunHeader:
             "stage": dict(STAGES),
             "rule": dict(RULES),
             "niche": archetypes,
+            "gene": dict(enumerate(GENE_NAMES)),
             **birth_names(config),
         },
     )

@@ -31,10 +31,12 @@ from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
 from trader.session.books import POOL_CASH, Books, Sink
+from trader.session.calibration import CalibrationLevel
 from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
+from trader.session.outcomes import Outcomes
 from trader.session.reading import plain
 from trader.session.selection import SelectionLevel
 
@@ -45,8 +47,12 @@ if TYPE_CHECKING:
     from trader.core.features import FeatureBlock
     from trader.session.births.midwife import Midwife
     from trader.session.levels import SessionLevel
+    from trader.session.outcomes import Learner
     from trader.session.recollection import MemoryLevel
     from trader.session.sequence import SequenceLevel
+
+LEARNERS: Final = ("calibration",)
+"""Levels that learn from closed trades."""
 
 SCORES_PER_PIECE: Final = 1 << 21
 """Most scores of one market held at once: 8 MB, so that they stay near the processor."""
@@ -81,20 +87,24 @@ class Engine:
         base_ms = milliseconds(config.feed.base_timeframe)
         timeframes_ms = tuple(milliseconds(name) for name in config.feed.timeframes)
         vectors = market_vectors(config, instruments)
+        everything = tuple(known(config.population.plugins).values())
         self.config = config
         self.instruments = instruments
         self.archetypes = archetypes_of(config)
         self.counts = Counts()
         self.frame = 0
         self.peak = 0
+        population = Population(vectors, timeframes_ms, len(everything))
         self.books = Books(
-            Population(vectors, timeframes_ms), sink, tuple(item.symbol for item in instruments), config.feed.timeframes,
+            population, sink, tuple(item.symbol for item in instruments), config.feed.timeframes,
             max(to_amount(config.pool.capital) // config.population.size, 1),
         )  # fmt: skip
         self._midwife = midwife_of(config, self.archetypes)
         self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
+        self._outcomes = Outcomes()
+        self._learners = [cast("Learner", level) for level in self.levels if level.spec.name in LEARNERS]
         pool = config.pool
         self.books.caps = Caps(pool.caps.agent, pool.caps.archetype, pool.caps.market)
         clocks = [Level(level.spec.name, level.spec.every) for level in self.levels]
@@ -103,7 +113,6 @@ class Engine:
         self.clock = LevelClock(tuple(clocks))
         self._tiers = [tier_table(instrument) for instrument in instruments]
         self._features = FeatureEngine(len(instruments), base_ms, timeframes_ms)
-        everything = tuple(known(config.population.plugins).values())
         self._runners = [
             MarketRunner(m, vector, self._tiers[m], everything, funding=config.exchange.funding)
             for m, vector in enumerate(vectors)
@@ -152,6 +161,10 @@ class Engine:
         self._count(write_events(self.books, block, results))
         if self._memory is not None:
             self._memory.observe(block, results)
+        if self._learners:
+            outcomes = self._outcomes.observe(block, results)
+            for learner in self._learners:
+                learner.take(outcomes)
         self._count_decisions(block, features)
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
@@ -308,6 +321,7 @@ class Engine:
         arrays |= {f"features.{name}": value for name, value in self._features.state().items()}
         for level in self.levels:
             arrays |= {f"level.{level.spec.name}.{name}": value for name, value in level.state().items()}
+        arrays |= {f"outcomes.{name}": value for name, value in self._outcomes.state().items()}
         if self._midwife is not None:
             arrays |= {f"midwife.{name}": value for name, value in self._midwife.state().items()}
         return arrays, {"books": books, "frame": self.frame, "peak": self.peak, "counts": asdict(self.counts)}
@@ -320,6 +334,7 @@ class Engine:
 
         self.books.restore(part("books."), meta["books"])
         self._features.restore(part("features."))
+        self._outcomes.restore(part("outcomes."))
         for level in self.levels:
             level.restore(part(f"level.{level.spec.name}."))
         if self._midwife is not None:
@@ -403,6 +418,8 @@ def levels_of(
         from trader.session.recollection import MemoryLevel
 
         levels.append(MemoryLevel(config, markets))
+    if config.levels.calibration.enabled:
+        levels.append(CalibrationLevel(config, len(known(config.population.plugins))))
     if config.levels.pool.enabled:
         levels.append(GrantLevel(config))
     if config.levels.evolution.enabled:

@@ -1,4 +1,5 @@
-"""v_agent, v_fitness, v_level, v_funnel: the population and its learning; and the views whose levels come later.
+"""v_agent, v_fitness, v_level, v_funnel: the population and its learning;
+v_policy, v_modification, v_bandit: what the levels tried.
 
 v_agent counts an agent's closed trades (shadow trades of an unfunded agent are its own); fitness is the one at its
 death, for the living the last one judged.
@@ -6,8 +7,8 @@ death, for the living the last one judged.
 
 from __future__ import annotations
 
-from trader.core.rows import Cause, Fate, Operator
-from trader.store.expressions import INTEGER, NUMBER, TEXT, Column, Dialect, Part, View, instrument_join, name_join
+from trader.core.rows import Cause, Fate, Operator, Parameter, Regime, Trigger
+from trader.store.expressions import Dialect, Part, View, instrument_join, name_join
 
 
 def agent(d: Dialect) -> View:
@@ -89,23 +90,46 @@ def funnel(d: Dialect) -> View:
 
 
 def modification(d: Dialect) -> View:
-    """The self-modifier's trials; without rows until that level exists."""
-    return _empty(
-        d,
-        "v_modification",
-        "run:integer agent:integer time_ms trigger:text gene:text before:number after:number confidence_before:number"
-        " confidence_after:number expected:number realised:number kept:integer",
+    """The self-modifier's trials, one row a gene, once the trial has ended."""
+    columns = (
+        d.integer("run", "m.run"),
+        d.integer("agent", "m.agent"),
+        *d.time("time_ms", "m.time_ms"),
+        d.code("trigger", "m.trigger", Trigger),
+        d.named("gene", "g", "m.gene"),
+        d.number("before", "m.before"),
+        d.number("after", "m.after"),
+        d.number("confidence_before", "m.confidence_before"),
+        d.number("confidence_after", "m.confidence_after"),
+        d.number("expected", "m.expected"),
+        d.number("realised", "m.realised"),
+        d.integer("kept", "NULLIF(m.kept, -1)"),
+        *d.time("adopted_ms", "m.adopted_ms"),
+        d.integer("trial", "m.trial"),
     )
+    source = f"modification m {name_join('g', 'gene', 'm.run', 'm.gene')}"
+    return View("v_modification", (Part(columns, source, "", "m.run", "m.seq"),))
 
 
 def bandit(d: Dialect) -> View:
-    """The bandits' pulls; without rows until that level exists."""
-    return _empty(
-        d,
-        "v_bandit",
-        "run:integer time_ms timeframe:text regime:text parameter:text arm:text propensity:number ticket:integer"
-        " trade:integer reward:number mean:number effective_n:number",
+    """The bandits' redeemed tickets."""
+    columns = (
+        d.integer("run", "b.run"),
+        *d.time("time_ms", "b.time_ms"),
+        d.timeframe("timeframe", "b.timeframe"),
+        d.code("regime", "b.regime", Regime),
+        d.code("parameter", "b.parameter", Parameter),
+        d.number("arm", "b.arm"),
+        d.number("propensity", "b.propensity"),
+        d.integer("ticket", "b.ticket"),
+        d.integer("trade", "NULLIF(b.trade, -1)"),
+        d.number("reward", "b.reward"),
+        d.number("mean", "b.mean"),
+        d.number("effective_n", "b.effective_n"),
+        d.integer("agent", "b.agent"),
+        *d.time("decided_ms", "b.decided_ms"),
     )
+    return View("v_bandit", (Part(columns, "bandit b", "", "b.run", "b.seq"),))
 
 
 def policy(d: Dialect) -> View:
@@ -126,15 +150,3 @@ def policy(d: Dialect) -> View:
         f" {name_join('a', 'action', 'p.run', 'p.action')}"
     )
     return View("v_policy", (Part(columns, source, "", "p.run", "p.seq"),))
-
-
-def _empty(d: Dialect, name: str, words: str) -> View:
-    """A view with typed columns and no rows."""
-    columns: list[Column] = []
-    for word in words.split():
-        column, _, kind = word.partition(":")
-        if kind in {INTEGER, NUMBER, TEXT}:
-            columns.append(Column(column, kind, d.nothing(kind)))
-        else:
-            columns.extend(d.time(column, d.nothing(INTEGER)))
-    return View(name, (Part(tuple(columns), "run r", "1 = 0", "r.run", "r.run"),))

@@ -49,6 +49,7 @@ def trade(d: Dialect) -> View:
         d.ratio("mfe", "CASE e.side WHEN 1 THEN x.highest - e.price ELSE e.price - x.lowest END", "e.price"),
         d.code("phase", "e.phase", Phase),
         d.integer("funded", "x.funded"),
+        d.number("score", d.scaled("NULLIF(e.score, -1)", 2)),
     )
     source = " ".join(
         ("exit x", _ENTRY_OF.format("x"), instrument_join("x"), name_join("a", "archetype", "e.run", "e.archetype"))
