@@ -9,6 +9,7 @@ child), so a child does not depend on how many others are born.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Final
 
@@ -21,6 +22,7 @@ from trader.core import rng
 from trader.core.rng import Stream
 from trader.core.rows import Operator
 
+Strength = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -66,11 +68,13 @@ def crossover(seed: int, generation: int, children: Integers, first: Floats, sec
     return np.where(mask, second, first)
 
 
-def mutate(seed: int, generation: int, children: Integers, units: Floats) -> Floats:
-    """Self-adaptive mutation of unit genomes [C, GENES], folded back into [0, 1]."""
+def mutate(
+    seed: int, generation: int, children: Integers, units: Floats, strength: Floats | float = 1.0
+) -> Floats:  # fmt: skip
+    """Self-adaptive mutation of unit genomes [C, GENES], folded back into [0, 1]; `strength` [C] multiplies its sizes."""
     genes = len(genome.GENES)
     numbers = np.arange(genes)
-    sizes = genome.from_unit(units)[:, genome.MUTATION_SIZE_OF]
+    sizes = genome.from_unit(units)[:, genome.MUTATION_SIZE_OF] * np.broadcast_to(strength, len(units))[:, None]
     steps = rng.normal(seed, Stream.MUTATION, generation, children[:, None], numbers[None, :])
     own = sizes * np.exp(LEARNING_RATE * rng.normal(seed, Stream.MUTATION, generation, children[:, None], genes))
     chosen = rng.uniform(seed, Stream.MUTATION, generation, children[:, None], 4 * genes + numbers[None, :])
@@ -83,13 +87,14 @@ def mutate(seed: int, generation: int, children: Integers, units: Floats) -> Flo
 def breed(
     seed: int, generation: int, roster: Roster, fitness: Floats, count: int, next_agent: int, born_ms: int,
     tournament_size: int, markets: int, timeframes: int, immigrants: float = 0.0,
-    archetypes: Integers | None = None,
+    archetypes: Integers | None = None, strength: Strength | None = None,
 ) -> Roster:  # fmt: skip
     """`count` children of the rows with finite fitness, as newborn rows.
 
     A child's niche (archetype) is that of a parent drawn at random, so that niches keep their share of the survivors and
     gain only by surviving; within it two tournaments choose the parents. Habitat comes from parent a. A share of
     `immigrants` among the children has no parents: their genes are drawn as founders' are, from `archetypes`.
+    `strength`, of children and their parents' rows, says how strongly they mutate.
     """
     children = np.arange(next_agent, next_agent + count, dtype=np.int64)
     able = np.flatnonzero(np.isfinite(fitness))
@@ -107,7 +112,8 @@ def breed(
         seed, generation, children, genome.to_unit(roster.genomes[first]), genome.to_unit(roster.genomes[second])
     )
     units = np.where(crossed[:, None], mixed, genome.to_unit(roster.genomes[first]))
-    genomes = genome.settle(genome.from_unit(mutate(seed, generation, children, units)))
+    size = 1.0 if strength is None else strength(children, first)
+    genomes = genome.settle(genome.from_unit(mutate(seed, generation, children, units, size)))
     migrates = rng.uniform(seed, Stream.HABITAT, generation, children, 0) < MIGRATION_SHARE
     market = np.where(
         migrates, rng.integers(seed, Stream.HABITAT, generation, children, 1, markets), roster.market[first]

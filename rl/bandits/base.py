@@ -120,7 +120,13 @@ class Bandit(ABC):
     def select_many(self, contexts: Sequence[Any]) -> list[Decision]:
         """Draw an arm for each context at once; the same context twice uses the state before this call for both."""
         rows = np.array([self.row(context) for context in contexts], dtype=np.int64)
-        return self._draw(rows, self._probabilities(rows), [[] for _ in rows])
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        return self._draw(rows, self._probabilities(distinct)[inverse], [[] for _ in rows])
+
+    def probabilities(self, context: Any = None) -> FloatArray:
+        """What `select` would draw from now, [K]; a pure read for a context that was seen before."""
+        chances = self._probabilities(np.array([self.row(context)]))[0]
+        return (1.0 - self.floor) * chances + self.floor / len(self.arms)
 
     def _draw(self, rows: IntArray, probabilities: FloatArray, extras: Sequence[list[float]]) -> list[Decision]:
         """Draw from the probabilities, advance the clocks, open tickets."""

@@ -41,17 +41,22 @@ class Thompson(Everything):
 
     def _probabilities(self, rows: NDArray[np.int64]) -> FloatArray:
         """See `Bandit`."""
-        N, S = self.N[rows], self.S[rows]
+        N, S = self.evidence(rows)
         if self.posterior == "beta":
             return best_of_beta(1.0 + S, 1.0 + np.maximum(N - S, 0.0))
         return best_of_normal((0.5 + S) / (1.0 + N), self.sigma / np.sqrt(1.0 + N))
 
     def expectations(self, context: Any = None) -> FloatArray:
         """See `Bandit`; posterior means."""
-        row = self.row(context)
+        row = np.array([self.row(context)])
+        N, S = self.evidence(row)
         if self.posterior == "beta":
-            return self._to_reward((1.0 + self.S[row]) / (2.0 + self.N[row]))
-        return self._to_reward((0.5 + self.S[row]) / (1.0 + self.N[row]))
+            return self._to_reward((1.0 + S[0]) / (2.0 + N[0]))
+        return self._to_reward((0.5 + S[0]) / (1.0 + N[0]))
+
+    def evidence(self, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """N and S [B, K] that the posteriors of these rows rest on."""
+        return self.N[rows], self.S[rows]
 
 
 class DiscountedThompson(Discounted, Thompson):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
@@ -53,6 +53,20 @@ class MemoryConfig(Section):
     horizon: Count = Field(24, description="candles of its timeframe after which a decision not taken is judged")
 
 
+class BanditsConfig(Section):
+    """MetaRL bandits: multipliers of parameters by timeframe and regime, partly pooled over archetypes."""
+
+    enabled: Flag = Field(True, description="switch the level on")
+    every: Count = Field(48, description="base candles between two boundaries: rewards come in, new tickets go out")
+    forgetting: Literal["discounted", "window"] = Field("discounted", description="how the past is forgotten")
+    discount: Fraction = Field(0.99, description="weight of an arm's older rewards at each of its plays (discounted)")
+    window: Count = Field(150, description="plays of an arm that are remembered (window)")
+    pooling: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
+        20.0, description="rewards of other archetypes that count for each one at most"
+    )
+    patience: Count = Field(20, description="boundaries after which a ticket without a trade runs out")
+
+
 class CalibrationConfig(Section):
     """Confidence as a probability."""
 
@@ -76,6 +90,7 @@ class LevelsConfig(Section):
 
     hope: HopeConfig = Field(HopeConfig(), description="the sequence model")
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
+    bandits: BanditsConfig = Field(BanditsConfig(), description="multipliers of parameters by timeframe and regime")
     calibration: CalibrationConfig = Field(CalibrationConfig(), description="confidence as a probability")
     dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
     a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")

@@ -26,6 +26,8 @@ class Stream(IntEnum):
     IMMIGRANT = 6
     PATH = 7
     CONTROL = 8
+    BANDIT = 9
+    MODIFIER = 10
     BIRTH = 20
 
 

@@ -30,6 +30,7 @@ from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
+from trader.session.bandits import BanditLevel
 from trader.session.books import POOL_CASH, Books, Sink
 from trader.session.calibration import CalibrationLevel
 from trader.session.event_rows import Written, write_candles, write_events
@@ -47,12 +48,15 @@ if TYPE_CHECKING:
     from trader.core.features import FeatureBlock
     from trader.session.births.midwife import Midwife
     from trader.session.levels import SessionLevel
-    from trader.session.outcomes import Learner
+    from trader.session.outcomes import Learner, Watcher
     from trader.session.recollection import MemoryLevel
     from trader.session.sequence import SequenceLevel
 
-LEARNERS: Final = ("calibration",)
+LEARNERS: Final = ("calibration", "bandits")
 """Levels that learn from closed trades."""
+
+WATCHERS: Final = ("bandits",)
+"""Levels that look at every block of candles and features."""
 
 SCORES_PER_PIECE: Final = 1 << 21
 """Most scores of one market held at once: 8 MB, so that they stay near the processor."""
@@ -105,6 +109,7 @@ class Engine:
         self._memory = cast("MemoryLevel | None", self._level("memory"))
         self._outcomes = Outcomes()
         self._learners = [cast("Learner", level) for level in self.levels if level.spec.name in LEARNERS]
+        self._watchers = [cast("Watcher", level) for level in self.levels if level.spec.name in WATCHERS]
         pool = config.pool
         self.books.caps = Caps(pool.caps.agent, pool.caps.archetype, pool.caps.market)
         clocks = [Level(level.spec.name, level.spec.every) for level in self.levels]
@@ -165,6 +170,8 @@ class Engine:
             outcomes = self._outcomes.observe(block, results)
             for learner in self._learners:
                 learner.take(outcomes)
+        for watcher in self._watchers:
+            watcher.see(block, features)
         self._count_decisions(block, features)
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
@@ -420,10 +427,14 @@ def levels_of(
         levels.append(MemoryLevel(config, markets))
     if config.levels.calibration.enabled:
         levels.append(CalibrationLevel(config, len(known(config.population.plugins))))
+    bandits: BanditLevel | None = None
+    if config.levels.bandits.enabled:
+        bandits = BanditLevel(config, markets, [milliseconds(name) for name in config.feed.timeframes])
+        levels.append(bandits)
     if config.levels.pool.enabled:
         levels.append(GrantLevel(config))
     if config.levels.evolution.enabled:
-        levels.append(SelectionLevel(config, markets, timeframes, archetype_numbers(config), midwife))
+        levels.append(SelectionLevel(config, markets, timeframes, archetype_numbers(config), midwife, bandits))
     if midwife is not None:
         from trader.session.births.level import PolicyLevel
 

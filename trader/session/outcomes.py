@@ -16,6 +16,7 @@ from trader.core import rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from trader.core.features import FeatureBlock
     from trader.core.types import Block
     from trader.session.market_run import MarketResult
 
@@ -41,6 +42,13 @@ class Learner(Protocol):
 
     def take(self, outcomes: list[Outcome]) -> None:
         """Keep them until the level's boundary."""
+
+
+class Watcher(Protocol):
+    """A level that looks at candles and features."""
+
+    def see(self, block: Block, features: FeatureBlock) -> None:
+        """What has just been decided on; called after the block's decisions, before levels act."""
 
 
 def _columns(spec: rows.TableSpec, names: str) -> list[int]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from agents.population import Roster
     from trader.core.config import Config
+    from trader.session.bandits import BanditLevel
     from trader.session.births.midwife import Midwife
     from trader.session.books import Books
 
@@ -37,7 +38,7 @@ class SelectionLevel:
 
     def __init__(
         self, config: Config, markets: int, timeframes: int, archetypes: NDArray[np.int64],
-        midwife: Midwife | None = None,
+        midwife: Midwife | None = None, bandits: BanditLevel | None = None,
     ) -> None:  # fmt: skip
         settings = config.levels.evolution
         self.spec = LevelSpec(
@@ -56,6 +57,7 @@ class SelectionLevel:
         self._habitats = (markets, timeframes)
         self._archetypes = archetypes
         self._midwife = midwife
+        self._bandits = bandits
         self._snapshot: dict[str, NDArray[Any]] = {
             "agent": np.zeros(0, np.int64),
             "days": np.zeros((at.DAY_FIELDS, 0)),
@@ -134,6 +136,12 @@ class SelectionLevel:
         rows = np.array([place.get(agent, -1) for agent in self._snapshot["child"].tolist()], np.int64)
         slope = progress.heritability(self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]])
         result["heritability"] = _known(slope)
+        if self._bandits is not None:
+            first = rows >= 0
+            first[first] = fitness.judged[rows[first]]
+            self._bandits.judge(
+                roster.agent[rows[first]], fitness.shrunk[rows[first]], self._snapshot["promised"][first]
+            )  # fmt: skip
         return result
 
     def _remember(self, books: Books) -> None:
@@ -192,14 +200,15 @@ class SelectionLevel:
         return count
 
     def _children(self, books: Books, fitness: Fitness, parents: NDArray[np.bool_], count: int, time_ms: int) -> Roster:
+        roster, bandits = books.population.roster, self._bandits
         newborn = evolution.breed(
-            self._seed, books.generation, books.population.roster, np.where(parents, fitness.shrunk, np.nan), count,
+            self._seed, books.generation, roster, np.where(parents, fitness.shrunk, np.nan), count,
             books.population.next_agent, time_ms, self._settings.tournament, *self._habitats,
             self._settings.immigrants, self._archetypes,
+            None if bandits is None else lambda born, rows: bandits.strengths(born, rows, roster, time_ms),
         )  # fmt: skip
         if self._midwife is None:
             return newborn
-        roster = books.population.roster
         known = np.where(roster.living & fitness.judged & ~controls.is_control(roster), fitness.shrunk, np.nan)
         return self._midwife.redecide(newborn, books.generation, roster, known)
 
