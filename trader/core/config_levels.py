@@ -75,6 +75,31 @@ class CalibrationConfig(Section):
     memory: Count = Field(2_000, description="trades of its archetype after which a trade counts half")
 
 
+class SelfModifierConfig(Section):
+    """Changes of an agent's genes within its life, tried, kept or rolled back."""
+
+    enabled: Flag = Field(True, description="switch the level on")
+    every: Count = Field(24, description="base candles between two looks")
+    window: Count = Field(
+        240, description="base candles on which a change is compared with no change before it is adopted"
+    )
+    trial: Count = Field(240, description="base candles after its adoption at which a change is judged")
+    trial_trades: Count = Field(
+        4, description="shadow trades of either side a trial needs; without, it lasts up to three times"
+    )
+    budget: Count = Field(16, description="most agents looked at, at once")
+    proposals: Annotated[int, Strict(), Field(ge=1, le=64)] = Field(4, description="changes compared for each of them")
+    points: Annotated[float, Strict(), Field(ge=0, le=100)] = Field(
+        10.0, description="percentage points by which the calibrated confidence in the decision must rise"
+    )
+    margin: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
+        1.0, description="standard errors by which the expected advantage must be above zero"
+    )
+    inheritance: Literal["baldwinian", "lamarckian"] = Field(
+        "baldwinian", description="children inherit the genome a parent was born with, or with what it kept"
+    )
+
+
 class PolicyConfig(Section):
     """A policy that decides births."""
 
@@ -92,6 +117,7 @@ class LevelsConfig(Section):
     memory: MemoryConfig = Field(MemoryConfig(), description="nested memory")
     bandits: BanditsConfig = Field(BanditsConfig(), description="multipliers of parameters by timeframe and regime")
     calibration: CalibrationConfig = Field(CalibrationConfig(), description="confidence as a probability")
+    self_modifier: SelfModifierConfig = Field(SelfModifierConfig(), description="changes of genes within a life")
     dqn: PolicyConfig = Field(PolicyConfig(), description="deep Q-network that decides births")
     a3c: PolicyConfig = Field(PolicyConfig(), description="advantage actor-critic, in turns, that decides births")
     ppo: PolicyConfig = Field(PolicyConfig(), description="proximal policy optimisation that decides births")

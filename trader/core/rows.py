@@ -334,7 +334,8 @@ MODIFICATION: Final = TableSpec(
     "modification",
 )
 """One row per gene of a change of an agent's genes that was tried, written when its trial ended (or the session did: kept
--1). Confidences in percent; expected and realised advantage in fractions of the account an hour."""
+-1). Confidences in percent; expected and realised advantage as log growth of the
+account a day."""
 
 BANDIT: Final = TableSpec(
     "bandit",

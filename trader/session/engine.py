@@ -37,6 +37,7 @@ from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
+from trader.session.modifier import SelfModifierLevel
 from trader.session.outcomes import Outcomes
 from trader.session.reading import plain
 from trader.session.selection import SelectionLevel
@@ -44,6 +45,7 @@ from trader.session.selection import SelectionLevel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from agents.archetypes import Archetype
     from trader.core.config import Config
     from trader.core.features import FeatureBlock
     from trader.session.births.midwife import Midwife
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 LEARNERS: Final = ("calibration", "bandits")
 """Levels that learn from closed trades."""
 
-WATCHERS: Final = ("bandits",)
+WATCHERS: Final = ("bandits", "self_modifier")
 """Levels that look at every block of candles and features."""
 
 SCORES_PER_PIECE: Final = 1 << 21
@@ -105,6 +107,9 @@ class Engine:
         )  # fmt: skip
         self._midwife = midwife_of(config, self.archetypes)
         self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
+        self._modifier = modifier_of(config, vectors, instruments, everything, timeframes_ms)
+        if self._modifier is not None:
+            self.levels = tuple(sorted((*self.levels, self._modifier), key=lambda level: level.spec.every))
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
         self._outcomes = Outcomes()
@@ -261,6 +266,8 @@ class Engine:
     def finish(self) -> None:
         """End of a finished session: positions are closed at the last close, with fee; rows are dated there."""
         population = self.books.population
+        if self._modifier is not None:
+            self._modifier.finish(self.books, self.counts.last_ms)
         results = []
         times = []
         for m, market in enumerate(population.markets):
@@ -403,6 +410,17 @@ def midwife_of(config: Config, archetypes: tuple[str, ...]) -> Midwife | None:
     there = list(known(config.population.plugins))
     numbers = sorted((there.index(name), name) for name in archetypes)
     return Midwife(config, tuple(number for number, _ in numbers), tuple(name for _, name in numbers))
+
+
+def modifier_of(
+    config: Config, rules: list[NDArray[np.int64]], instruments: tuple[Instrument, ...],
+    archetypes: tuple[Archetype, ...], timeframes_ms: tuple[int, ...],
+) -> SelfModifierLevel | None:  # fmt: skip
+    """The self-modifier, if it is on."""
+    if not config.levels.self_modifier.enabled:
+        return None
+    tiers = [tier_table(instrument) for instrument in instruments]
+    return SelfModifierLevel(config, rules, tiers, archetypes, timeframes_ms)
 
 
 def archetype_numbers(config: Config) -> NDArray[np.int64]:

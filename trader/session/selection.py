@@ -6,6 +6,7 @@ had no part in its choice, and the benefit of selection is written to the level'
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,8 @@ class SelectionLevel:
         self._archetypes = archetypes
         self._midwife = midwife
         self._bandits = bandits
+        modifier = config.levels.self_modifier
+        self._lamarckian = modifier.enabled and modifier.inheritance == "lamarckian"
         self._snapshot: dict[str, NDArray[Any]] = {
             "agent": np.zeros(0, np.int64),
             "days": np.zeros((at.DAY_FIELDS, 0)),
@@ -201,6 +204,8 @@ class SelectionLevel:
 
     def _children(self, books: Books, fitness: Fitness, parents: NDArray[np.bool_], count: int, time_ms: int) -> Roster:
         roster, bandits = books.population.roster, self._bandits
+        if self._lamarckian:
+            roster = replace(roster, genomes=books.population.phenotypes())
         newborn = evolution.breed(
             self._seed, books.generation, roster, np.where(parents, fitness.shrunk, np.nan), count,
             books.population.next_agent, time_ms, self._settings.tournament, *self._habitats,
