@@ -83,6 +83,15 @@ def told_confidence(habits: Floats, agent: int, confidence: float) -> int:
 
 
 @njit(cache=True, nogil=True)
+def told_confidences(habits: Floats, confidence: Floats) -> Integers:
+    """`told_confidence` of every row, [n]."""
+    out = np.empty(len(confidence), np.int64)
+    for agent in range(len(confidence)):
+        out[agent] = told_confidence(habits, agent, confidence[agent])
+    return out
+
+
+@njit(cache=True, nogil=True)
 def _queue_entry(
     state: Integers, habits: Floats, agent: int, candle: int, bar: Integers, score: float,
     atr: float, regime: int, market: Integers, tiers: Integers, events: Integers, count: int,

@@ -62,13 +62,18 @@ class MarketAgents:
     def __len__(self) -> int:
         return len(self.state)
 
-    def express(self, rows: NDArray[np.int64]) -> None:
-        """Derive anew what follows from the phenotypes, multipliers and calibration of these rows."""
-        genomes = self.phenotypes[rows]
+    def multiply(self, rows: NDArray[np.int64], multipliers: NDArray[np.float64]) -> None:
+        """Set multipliers [n, MULTIPLIERS] of these rows, and derive their habits anew."""
+        self.multipliers[rows] = multipliers
         self.habits[rows] = habits_of(
-            genomes, self.state[rows, at.TIMEFRAME_MS], self.multipliers[rows],
+            self.phenotypes[rows], self.state[rows, at.TIMEFRAME_MS], multipliers,
             self.calibration[self.state[rows, at.ARCHETYPE]],
         )  # fmt: skip
+
+    def express(self, rows: NDArray[np.int64]) -> None:
+        """Derive anew what follows from the phenotypes, multipliers and calibration of these rows."""
+        self.multiply(rows, self.multipliers[rows])
+        genomes = self.phenotypes[rows]
         self.genes[:, rows] = genomes.T
         self.weights[:, rows], self.mixing[:, rows] = mixing_of(genomes)
 

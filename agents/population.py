@@ -298,8 +298,17 @@ class Population:
             market.habits[:, at.CALIBRATED] = known
             market.habits[known, at.FIRST_BIN :] = mine[known]
 
+    def multiply(self, rows: NDArray[np.int64], multipliers: NDArray[np.float64]) -> None:
+        """Let some agents (ascending rows of the roster) act with these multipliers [n, MULTIPLIERS] from now on."""
+        for m, part in enumerate(self.slices()):
+            first, stop = np.searchsorted(rows, (part.start, part.stop)).tolist()
+            if stop > first:
+                here = rows[first:stop] - part.start
+                self.markets[m].multiply(here, multipliers[first:stop])
+                self.refresh(m, here)
+
     def express(self, m: int, rows: NDArray[np.int64]) -> None:
-        """Let changed phenotypes or multipliers of some agents of a market act from now on."""
+        """Let changed phenotypes of some agents of a market act from now on."""
         self.markets[m].express(rows)
         self.refresh(m, rows)
 

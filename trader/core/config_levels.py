@@ -71,7 +71,7 @@ class CalibrationConfig(Section):
     """Confidence as a probability."""
 
     enabled: Flag = Field(True, description="switch the level on; off: confidence is the size of the score")
-    every: Count = Field(24, description="base candles between two updates of the probabilities")
+    every: Count = Field(48, description="base candles between two updates of the probabilities")
     memory: Count = Field(2_000, description="trades of its archetype after which a trade counts half")
 
 
@@ -79,7 +79,7 @@ class SelfModifierConfig(Section):
     """Changes of an agent's genes within its life, tried, kept or rolled back."""
 
     enabled: Flag = Field(True, description="switch the level on")
-    every: Count = Field(24, description="base candles between two looks")
+    every: Count = Field(48, description="base candles between two looks")
     window: Count = Field(
         240, description="base candles on which a change is compared with no change before it is adopted"
     )

@@ -245,11 +245,7 @@ class BanditLevel:
             self._open[agent] = Ticket(
                 decision.ticket, *key, float(decision.arm), decision.propensity, time_ms, frame, int(account[rows[i]])
             )  # fmt: skip
-        for m, part in enumerate(population.slices()):
-            mine = (rows >= part.start) & (rows < part.stop)
-            here = rows[mine] - part.start
-            population.markets[m].multipliers[here] = multipliers[mine]
-            population.express(m, here)
+        population.multiply(rows, multipliers)
         return {parameter.name.lower(): mean for parameter, mean in zip(_TRADED, means, strict=True)}
 
     def _standing(self, places: list[tuple[int, int, int]]) -> NDArray[np.float64]:
@@ -273,17 +269,15 @@ class BanditLevel:
     def _emit(self, books: Books, time_ms: int, lines: list[tuple[int, Ticket, int, float]]) -> None:
         if not lines:
             return
-        means, evidence = [], []
-        for _, ticket, _, _ in lines:
-            column = self.bandit.arms.index(ticket.arm)
-            means.append(float(self.bandit.expectations(ticket.context)[column]))
-            evidence.append(float(self.bandit.effective_n(ticket.context)[column]))
         tickets = [ticket for _, ticket, _, _ in lines]
+        count, total = self.bandit.evidence(np.array([self.bandit.row(ticket.context) for ticket in tickets]))
+        columns = np.arange(len(tickets)), np.array([self.bandit.arms.index(ticket.arm) for ticket in tickets])
+        means, evidence = ((0.5 + total) / (1.0 + count))[columns], count[columns]
 
         def whole(name: str) -> NDArray[np.int64]:
             return np.array([getattr(ticket, name) for ticket in tickets], np.int64)
 
-        def real(values: list[float]) -> NDArray[np.int64]:
+        def real(values: list[float] | NDArray[np.float64]) -> NDArray[np.int64]:
             return float_bits(np.array(values))
 
         books.emit(

@@ -5,10 +5,13 @@ Two made-up candles go through every compiled function in the types the loop use
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from agents import layout as at
 from agents.archetypes import discovered
+from agents.decisions import decide, told_confidences
 from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
 from trader.broker.fills import order_value
@@ -17,6 +20,11 @@ from trader.core.features import FEATURES, FeatureBlock, FeatureEngine
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument
 from trader.session.market_run import MarketRunner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from agents.market_agents import MarketAgents
 
 _HOUR_MS = milliseconds("1h")
 
@@ -44,7 +52,17 @@ def compile_kernels() -> None:
         agents.state, agents.habits, agents.triggers, agents.watch, totals, np.ones(at.IN_FIELDS, np.int64), market,
         np.zeros((len(agents), at.EVENT_FIELDS), np.int64),
     )  # fmt: skip
+    _decide_once(agents, market, tier_table(instrument))
     population.retire(np.ones(len(archetypes), np.bool_), 7, 0)
+
+
+def _decide_once(agents: MarketAgents, market: NDArray[np.int64], tiers: NDArray[np.int64]) -> None:
+    """What the self-modifier calls beside the kernel."""
+    events = np.zeros((1, at.EVENT_FIELDS), np.int64)
+    told_confidences(agents.habits, np.zeros(len(agents)))
+    decide(
+        agents.state, agents.habits, 0, 0, np.ones(at.IN_FIELDS, np.int64), True, 0.0, 1.0, 0, market, tiers, events, 0
+    )
 
 
 def _block() -> Block:

@@ -23,7 +23,7 @@ import numpy as np
 
 from agents import controls, genome
 from agents import layout as at
-from agents.decisions import decide, told_confidence
+from agents.decisions import decide, told_confidences
 from agents.market_agents import score_block
 from agents.modifier import MODIFIABLE, Proposer, changed
 from trader.broker import market as rule
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agents.archetypes import Archetype
+    from agents.market_agents import MarketAgents
     from trader.core.config import Config
     from trader.core.features import FeatureBlock
     from trader.core.types import Block
@@ -126,8 +127,7 @@ class SelfModifierLevel:
         self._numbers[0] += 1
         ended = self._end_trials(books, frame, time_ms)
         detail: dict[str, Any] = {"looked": 0, "adopted": 0, "decided_again": 0, "step": 0.0}
-        for candidates in self._candidates(books, frame, time_ms):
-            self._look(books, candidates, frame, time_ms, detail)
+        self._look(books, self._candidates(books, frame, time_ms), frame, time_ms, detail)
         detail |= {
             "kept": sum(kept for kept, _, _ in ended), "rolled_back": sum(not kept for kept, _, _ in ended),
             "on_trial": len(self.trials), "step": round(detail["step"], 9),
@@ -167,7 +167,7 @@ class SelfModifierLevel:
                 limited.append(Candidates(c.m, c.rows[chosen], c.trigger[chosen], c.score[chosen]))
         return limited
 
-    def _scores(self, market: Any, features: FeatureBlock, m: int) -> NDArray[np.float64]:
+    def _scores(self, market: MarketAgents, features: FeatureBlock, m: int) -> NDArray[np.float64]:
         """Scores of a market's agents at the last close; NaN where their timeframe did not close or is not valid."""
         out = np.full((1, len(market)), np.nan, np.float32)
         score_block(
@@ -193,47 +193,55 @@ class SelfModifierLevel:
         return np.where(queued, int(Trigger.ENTRY), trigger)
 
     def _look(
-        self, books: Books, candidates: Candidates, frame: int, time_ms: int, detail: dict[str, Any]
+        self, books: Books, candidates: list[Candidates], frame: int, time_ms: int, detail: dict[str, Any]
     ) -> None:  # fmt: skip
-        """Propose, compare, learn, and adopt what passes, for the agents of one market."""
-        market = books.population.markets[candidates.m]
-        rows = np.repeat(candidates.rows, self._settings.proposals)
-        candidates = Candidates(
-            candidates.m, rows, np.repeat(candidates.trigger, self._settings.proposals),
-            np.repeat(candidates.score, self._settings.proposals),
-        )  # fmt: skip
+        """Propose for all at once, compare market by market, learn from all, and adopt what passes."""
+        if not candidates:
+            return
+        repeat = self._settings.proposals
+        several = [Candidates(c.m, *(np.repeat(values, repeat) for values in c[1:])) for c in candidates]  # type: ignore[arg-type]
         block, features = self.recent.last(self._settings.window)
-        genomes = market.phenotypes[rows]
-        numbers = (
-            market.state[rows, at.AGENT] * self._settings.proposals + np.arange(len(rows)) % self._settings.proposals
-        )
-        proposal = self.proposer.propose(self._inputs(market, candidates, features), numbers, frame + 1)
+        markets = books.population.markets
+        agents = np.concatenate([markets[c.m].state[c.rows, at.AGENT] for c in several])
+        genomes = np.concatenate([markets[c.m].phenotypes[c.rows] for c in several])
+        inputs = np.concatenate([self._inputs(markets[c.m], c, features) for c in several])
+        numbers = agents * repeat + np.arange(len(agents)) % repeat
+        proposal = self.proposer.propose(inputs, numbers, frame + 1)
         proposed = changed(genomes, proposal.change)
-        timeframe = self._timeframes(market, rows)
-        kinds = market.state[rows, at.ARCHETYPE]
-        pairs = self._pairs[candidates.m].run(
-            block, features, (genomes, proposed), kinds, timeframe, market.multipliers[rows], market.calibration
-        )  # fmt: skip
-        now = self._confidence(candidates.m, market, rows, features, genomes, books)
-        then = self._confidence(candidates.m, market, rows, features, proposed, books)
-        detail["looked"] += len(rows) // self._settings.proposals
-        detail["step"] += self.proposer.learn(proposal, pairs.advantage)
+        advantage = np.empty(len(agents))
         days = len(block) * self._base_ms / DAY_MS
-        passes = (then - now >= self._settings.points) & (pairs.advantage > self._settings.margin * pairs.error)
-        passes = self._best(passes & (pairs.advantage > 0.0), pairs.advantage - self._settings.margin * pairs.error)
-        for i in np.flatnonzero(passes).tolist():
-            self._numbers[1] += 1
-            agent = int(market.state[rows[i], at.AGENT])
-            self.trials[agent] = Trial(
-                int(self._numbers[1]), int(candidates.trigger[i]), frame, time_ms, float(now[i]), float(then[i]),
-                float(pairs.advantage[i] / days), genomes[i].tolist(), proposed[i].tolist(),
-            )  # fmt: skip
-        adopted = np.flatnonzero(passes)
-        if len(adopted):
-            market.phenotypes[rows[adopted]] = proposed[adopted]
-            books.population.express(candidates.m, rows[adopted])
-            detail["adopted"] += len(adopted)
-            detail["decided_again"] += self._decide_again(books, candidates.m, rows[adopted])
+        first = 0
+        for c in several:
+            mine = slice(first, first + len(c.rows))
+            first += len(c.rows)
+            genes = genomes[mine], proposed[mine]
+            pairs = self._pairs[c.m].run(block, features, genes, *self._traits(markets[c.m], c.rows))
+            advantage[mine] = pairs.advantage
+            now, then = self._confidence(c.m, markets[c.m], c.rows, features, genes, books)
+            passes = (then - now >= self._settings.points) & (pairs.advantage > 0.0)
+            passes &= pairs.advantage > self._settings.margin * pairs.error
+            best = np.flatnonzero(self._best(passes, pairs.advantage - self._settings.margin * pairs.error))
+            for i in best.tolist():
+                self._numbers[1] += 1
+                self.trials[int(agents[mine][i])] = Trial(
+                    int(self._numbers[1]), int(c.trigger[i]), frame, time_ms, float(now[i]), float(then[i]),
+                    float(pairs.advantage[i] / days), genes[0][i].tolist(), genes[1][i].tolist(),
+                )  # fmt: skip
+            if len(best):
+                markets[c.m].phenotypes[c.rows[best]] = genes[1][best]
+                books.population.express(c.m, c.rows[best])
+                detail["decided_again"] += self._decide_again(books, c.m, c.rows[best])
+            detail["adopted"] += len(best)
+        detail["looked"] = len(agents) // repeat
+        detail["step"] = self.proposer.learn(proposal, advantage)
+
+    def _traits(
+        self, market: MarketAgents, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+        """What a pair has in common: archetype, timeframe, multipliers and the calibration table."""
+        return (
+            market.state[rows, at.ARCHETYPE], self._timeframes(market, rows), market.multipliers[rows], market.calibration,
+        )  # fmt: skip
 
     def _best(self, passes: NDArray[np.bool_], worth: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Of the changes of one agent that pass, the one whose advantage is surest."""
@@ -243,11 +251,11 @@ class SelfModifierLevel:
         return passes & best.ravel()
 
     @staticmethod
-    def _timeframes(market: Any, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _timeframes(market: MarketAgents, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Index of the timeframe of each row."""
         return np.searchsorted(market.segments, rows, side="right").astype(np.int64) - 1
 
-    def _inputs(self, market: Any, candidates: Candidates, features: FeatureBlock) -> NDArray[np.float64]:
+    def _inputs(self, market: MarketAgents, candidates: Candidates, features: FeatureBlock) -> NDArray[np.float64]:
         """What the network sees of each agent: genes, its market's features and regime, why it is looked at, its record."""
         rows, m = candidates.rows, candidates.m
         k = self._timeframes(market, rows)
@@ -265,29 +273,31 @@ class SelfModifierLevel:
         return np.concatenate((units, seen, regime, why, record), axis=1)
 
     def _confidence(
-        self, m: int, market: Any, rows: NDArray[np.int64], features: FeatureBlock, genomes: NDArray[np.float64],
-        books: Books,
+        self, m: int, market: MarketAgents, rows: NDArray[np.int64], features: FeatureBlock,
+        genomes: tuple[NDArray[np.float64], NDArray[np.float64]], books: Books,
     ) -> NDArray[np.float64]:  # fmt: skip
-        """Calibrated confidence, in percent, in what each agent would decide at the last close with these genes."""
-        timeframe, kinds = self._timeframes(market, rows), market.state[rows, at.ARCHETYPE]
-        order = np.lexsort((np.arange(len(rows)), kinds, timeframe))
+        """Calibrated confidence, in percent, in what each agent would decide at the last close with either genes: [2, n]."""
+        both = np.concatenate((rows, rows))
+        timeframe, kinds = self._timeframes(market, both), market.state[both, at.ARCHETYPE]
+        order = np.lexsort((np.arange(len(both)), kinds, timeframe))
         shadows = self._pairs[m].agents(
-            genomes[order], kinds[order], timeframe[order], market.multipliers[rows][order], market.calibration
+            np.concatenate(genomes)[order], kinds[order], timeframe[order], market.multipliers[both][order],
+            market.calibration,
         )  # fmt: skip
         last = slice(len(features.closed) - 1, None)
-        out = np.full((1, len(rows)), np.nan, np.float32)
+        out = np.full((1, len(both)), np.nan, np.float32)
         score_block(
             shadows, self._archetypes, features.features[last, m], features.closed[last, m], features.valid[last, m],
             features.regime[last, m], out,
         )  # fmt: skip
         score = np.nan_to_num(out[0].astype(np.float64))
-        told = np.array([told_confidence(shadows.habits, i, abs(s)) / 100.0 for i, s in enumerate(score.tolist())])
+        told = told_confidences(shadows.habits, np.abs(score)) / 100.0
         trades = np.abs(score) >= shadows.habits[:, at.THRESHOLD]
         if not books.population.rules[m][rule.PERPETUAL]:
             trades &= score > 0.0
-        confidence = np.empty(len(rows))
+        confidence = np.empty(len(both))
         confidence[order] = np.where(trades, told, 100.0 - told)
-        return confidence
+        return confidence.reshape(2, len(rows))
 
     def _decide_again(self, books: Books, m: int, rows: NDArray[np.int64]) -> int:
         """Withdraw what was queued at the last close and decide it anew; returns the number of decisions that changed."""
@@ -346,10 +356,7 @@ class SelfModifierLevel:
         trials = [self.trials[agent] for agent in market.state[rows, at.AGENT].tolist()]
         block, features = self.recent.last(age)
         genes = (np.array([trial.before for trial in trials]), np.array([trial.after for trial in trials]))
-        pairs = self._pairs[m].run(
-            block, features, genes, market.state[rows, at.ARCHETYPE], self._timeframes(market, rows),
-            market.multipliers[rows], market.calibration,
-        )  # fmt: skip
+        pairs = self._pairs[m].run(block, features, genes, *self._traits(market, rows))
         days = len(block) * self._base_ms / DAY_MS
         few = np.maximum(pairs.trades_first, pairs.trades_second) < self._settings.trial_trades
         ended = []
