@@ -14,6 +14,8 @@ from rl.bandits import (
     DiscountedThompson,
     DiscountedUCB,
     Exp3S,
+    PooledThompson,
+    PooledWindowThompson,
     SlidingWindowThompson,
     SlidingWindowUCB,
     Thompson,
@@ -368,3 +370,46 @@ def test_off_policy_estimates_recover_the_value_of_another_policy():
         ips([1.0], [0.0], [1.0])
     with pytest.raises(ValueError, match="never takes"):
         snips([1.0], [0.5], [0.0])
+
+
+class TestPooling:
+    """Contexts of one group lend each other evidence, up to `strength`."""
+
+    def test_a_new_member_starts_where_its_group_stands(self):
+        bandit = PooledThompson(2, strength=10.0, discount=1.0, idle_discount=1.0)
+        for _ in range(200):
+            decision = bandit.select(("g", "old"))
+            bandit.update(decision.ticket, float(decision.arm))
+        assert bandit.probabilities(("g", "new"))[1] > 0.95
+        assert bandit.probabilities(("other", "new"))[1] == pytest.approx(0.5)
+        count, total = bandit.evidence(np.array([bandit.row(("g", "new"))]))
+        assert count.max() == 10.0
+        assert total[0, 1] == pytest.approx(10.0)
+
+    def test_own_rewards_outweigh_what_was_lent(self):
+        bandit = PooledThompson(2, strength=5.0, discount=1.0, idle_discount=1.0)
+        for member, better in (("one", 1), ("two", 0)):
+            for _ in range(300):
+                decision = bandit.select(("g", member))
+                bandit.update(decision.ticket, float(decision.arm == better))
+        assert bandit.probabilities(("g", "one"))[1] > 0.9
+        assert bandit.probabilities(("g", "two"))[0] > 0.9
+
+    def test_without_strength_it_is_the_plain_bandit(self):
+        pooled, plain = (kind(3, seed=2, **options) for kind, options in
+                         ((PooledThompson, {"strength": 0.0}), (DiscountedThompson, {})))  # fmt: skip
+        for step in range(300):
+            pair = [bandit.select(("g", step % 3)) for bandit in (pooled, plain)]
+            assert pair[0] == pair[1]
+            for bandit in (pooled, plain):
+                bandit.update(pair[0].ticket, pair[0].arm / 2)
+
+    @pytest.mark.parametrize("kind", [PooledThompson, PooledWindowThompson])
+    def test_state_round_trip(self, kind):
+        bandit = kind(3, seed=1, strength=7.0)
+        for step in range(50):
+            decision = bandit.select(("a", step % 4))
+            bandit.update(decision.ticket, 0.3 * decision.arm)
+        twin = kind.from_json(bandit.to_json())
+        assert [bandit.select(("a", k)) for k in range(9)] == [twin.select(("a", k)) for k in range(9)]
+        assert twin.strength == 7.0

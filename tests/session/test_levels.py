@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from trader.core.config_levels import LevelsConfig
-from trader.session.engine import Engine, archetypes_of, levels_of, midwife_of
+from trader.core.types import Instrument
+from trader.session.engine import Engine
 
 NAMES = sorted(LevelsConfig.model_fields)
 POLICIES = ("dqn", "a3c", "ppo")
@@ -30,7 +32,8 @@ def every_level_on(make_config):
 
 
 def all_levels(config):
-    return levels_of(config, SYMBOLS, 2, midwife_of(config, archetypes_of(config)))
+    instruments = tuple(Instrument(name, perpetual=True, taker_fee=50_000) for name in SYMBOLS)
+    return Engine(config, instruments, SimpleNamespace(write=None, write_text=None)).levels
 
 
 @pytest.fixture(scope="module")

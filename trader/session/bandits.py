@@ -26,7 +26,7 @@ from trader.core import rng
 from trader.core.rng import Stream
 from trader.core.rows import Parameter, float_bits
 from trader.session.levels import LevelSpec, LevelUpdate
-from trader.session.outcomes import Outcome
+from trader.session.outcomes import Outcome, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,7 +160,7 @@ class BanditLevel:
     def _redeem_trades(self) -> list[tuple[int, Ticket, int, float]]:
         """Rewards of the tickets whose trade has closed: (agent, ticket, trade, reward)."""
         found = []
-        for outcome in self._waiting:
+        for outcome in in_order(self._waiting):
             ticket = self._open.get(outcome.agent)
             if ticket is None or outcome.decided_ms <= ticket.drawn_ms:
                 continue

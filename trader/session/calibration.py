@@ -14,7 +14,7 @@ import numpy as np
 from agents import layout as at
 from agents.calibration import expected_calibration_error, probabilities
 from trader.session.levels import LevelSpec, LevelUpdate
-from trader.session.outcomes import Outcome
+from trader.session.outcomes import Outcome, in_order
 
 if TYPE_CHECKING:
     from trader.core.config import Config
@@ -53,7 +53,7 @@ class CalibrationLevel:
         """Count what has closed and tell the agents the new probabilities."""
         self._numbers[0] += 1
         figures = np.array(
-            [(o.archetype, o.score, o.confidence, o.pnl > 0) for o in self._waiting], np.int64
+            [(o.archetype, o.score, o.confidence, o.pnl > 0) for o in in_order(self._waiting)], np.int64
         ).reshape(-1, 4)  # fmt: skip
         self._waiting.clear()
         kind, won = figures[:, 0], figures[:, 3].astype(np.bool_)

@@ -37,6 +37,11 @@ class Outcome(NamedTuple):
     exit_ms: int
 
 
+def in_order(outcomes: list[Outcome]) -> list[Outcome]:
+    """By exit and trade: the order in which blocks deliver them depends on where the stream was cut."""
+    return sorted(outcomes, key=lambda outcome: (outcome.exit_ms, outcome.trade))
+
+
 class Learner(Protocol):
     """A level that learns from closed trades."""
 
