@@ -50,14 +50,3 @@ def probabilities(cases: Floats, wins: Floats) -> Floats:
         isotonic((won + PRIOR * rate) / (seen + PRIOR), seen + PRIOR)
         for seen, won, rate in zip(cases, wins, mine, strict=True)
     ])  # fmt: skip
-
-
-def expected_calibration_error(probability: Floats, won: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean distance of told probability and share of profits over bins of equally many cases, weighted by cases; NaN
-    without cases (Naeini, Cooper and Hauskrecht, 2015, with bins of equal mass)."""
-    if len(probability) == 0:
-        return float("nan")
-    order = np.argsort(probability, kind="stable")
-    parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
-    gaps = [abs(float(probability[part].mean()) - float(won[part].mean())) * len(part) for part in parts]
-    return float(sum(gaps)) / len(probability)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from agents import genome
-from agents.calibration import ENOUGH, expected_calibration_error, isotonic, probabilities
+from agents.calibration import ENOUGH, isotonic, probabilities
 from agents.layout import BINS
 from agents.modifier import CHANGED, MODIFIABLE, Proposer, changed
+from trader.report.calibration import calibration, expected_calibration_error
 
 VALUES = arrays(np.float64, 12, elements=st.floats(0, 1))
 WEIGHTS = arrays(np.float64, 12, elements=st.floats(0.1, 50))
@@ -62,6 +63,22 @@ def test_calibration_error_of_truth_is_small_and_of_a_lie_is_its_size():
         0.3, abs=0.01
     )
     assert np.isnan(expected_calibration_error(told[:0], won[:0]))
+
+
+def test_the_report_tells_how_far_confidence_can_be_believed():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.2, 0.8, size=20_000)
+    won = rng.uniform(size=20_000) < truth
+    trades = {
+        "confidence": truth * 100, "score": np.full(20_000, 90.0), "pnl": np.where(won, 1.0, -1.0),
+        "return_on_margin": np.where(won, 0.1, -0.1),
+    }  # fmt: skip
+    found = calibration(trades)
+    assert found["error"] < 0.015
+    assert found["brier"] < found["brier_of_rate"] < found["brier_of_score"]
+    assert [line["cases"] for line in found["bins"]] == [2_000] * 10
+    assert np.isclose(found["bins"][0]["rate"], found["bins"][0]["told"], atol=0.04)
+    assert calibration({name: values[:0] for name, values in trades.items()}) == {"cases": 0, "bins": []}
 
 
 class TestProposals:

@@ -124,7 +124,7 @@ def test_confidence_is_told_before_the_trade_and_is_the_score_until_enough_is_kn
 
 def test_calibration_is_close_out_of_sample(whole):
     """Told at the decision, compared with what came: within .1 on a small session (the gate of .05 is nightly)."""
-    from agents.calibration import expected_calibration_error
+    from trader.report.calibration import expected_calibration_error
 
     rows = whole[1]
     told = dict(zip(rows.column("entry", "trade").tolist(), rows.column("entry", "confidence").tolist(), strict=True))

@@ -131,6 +131,17 @@ def _trading(report: Mapping[str, Any]) -> list[str]:
             f"  liquidations {trading['liquidations']:,}; insurance paid {costs['insurance_paid']:,.2f} for shortfalls,"
             f" took {costs['liquidation_fees']:,.2f} in liquidation fees"
         ),
+        *_confidence(report["calibration"]),
+    ]
+
+
+def _confidence(found: Mapping[str, Any]) -> list[str]:
+    """How far the probabilities told with each trade can be believed."""
+    if not found["cases"]:
+        return []
+    believed = f"calibration error {found['error']:.3f}, Brier score {found['brier']:.3f}"
+    return [
+        f"  confidence of {found['cases']:,} trades: {believed} (always saying {found['rate']:.0%}: {found['brier_of_rate']:.3f})"
     ]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trader.report import baselines, breakdown, intervals, metrics, skill, twins
+from trader.report.calibration import calibration
 from trader.report.metrics import Columns, Floats
 from trader.report.series import DAY_MS, EquityCurve, on_grid, step_of, step_returns, steps_per_year
 
@@ -81,6 +82,7 @@ def build(run: Recorded) -> dict[str, Any]:
             **activity,
             "shadow_trades": len(run.trades["pnl"]) - len(funded["pnl"]),
         },
+        "calibration": calibration(run.trades),
         "costs": _costs(funded, run.insurance_paid, run.liquidation_fees),
         "paths": {rule: dict(figures) for rule, figures in run.paths.items()} if run.paths else None,
         "paths_told": run.paths_told,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from agents import layout as at
-from agents.calibration import expected_calibration_error, probabilities
+from agents.calibration import probabilities
+from trader.report.calibration import expected_calibration_error
 from trader.session.levels import LevelSpec, LevelUpdate
 from trader.session.outcomes import Outcome, in_order
 

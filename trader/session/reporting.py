@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from trader.store.store import Store
 
 TRADE_COLUMNS: Final = (
-    "trade", "agent", "archetype", "symbol", "timeframe", "side", "leverage", "qty", "regime", "entry_ms", "entry_price",
-    "exit_ms", "exit_reason", "gross_pnl", "slippage", "fees", "funding", "pnl", "return_on_margin", "funded",
+    "trade", "agent", "archetype", "symbol", "timeframe", "side", "leverage", "qty", "confidence", "score", "regime", "entry_ms",
+    "entry_price",    "exit_ms", "exit_reason", "gross_pnl", "slippage", "fees", "funding", "pnl", "return_on_margin", "funded",
 )  # fmt: skip
 CONTROL_OPERATORS: Final = ("frozen", "random")
 """Values of `v_agent.operator` that name a control group."""
