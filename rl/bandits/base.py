@@ -163,6 +163,16 @@ class Bandit(ABC):
         age = int(self.clock[pending.row]) - 1 - pending.time
         self._learn(pending.row, self.arms.index(pending.arm), age, scaled, weight, pending)
 
+    def learn_from(self, context: Any, arm: Hashable, reward: float) -> None:
+        """Learn from a reward of an arm that somebody else drew in this context (logged data). Raises ValueError for an
+        arm that is unknown."""
+        row, column = self.row(context), self.arms.index(_freeze(arm))
+        ticket, self.next_ticket = self.next_ticket, self.next_ticket + 1
+        time = int(self.clock[row])
+        propensity = float(self.probabilities(context)[column])
+        self.pending[ticket] = Pending(row, self.arms[column], time, propensity, self._advance(row, column))
+        self.update(ticket, reward)
+
     def forget(self, ticket: int) -> None:
         """Close a ticket whose reward will never come. Raises KeyError if it is not open."""
         del self.pending[ticket]

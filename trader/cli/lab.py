@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from trader.cli import options
-from trader.cli.output import write_json
+from trader.cli.output import write_json, write_rows
 
 app = typer.Typer(rich_markup_mode=None, help="Train the weights that ship; judge what runs have stored.")
 
@@ -93,6 +93,37 @@ def hope(
         write_json({"file": out, **card})
     elif not quiet:
         typer.echo(f"{out}: trained, {card['command']}")
+
+
+@app.command()
+def bandit(
+    run: options.LatestRun = "latest",
+    newest: Annotated[int, typer.Option(metavar="N", min=0, help="Newest tickets that are judged; 0: all.")] = 20_000,
+    db: options.Database = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Judge other bandits by the tickets a run has stored: what would they have earned?"""
+    from trader.lab.bandit import COLUMNS, judge
+    from trader.store.columns import read_columns
+    from trader.store.store import open_store, persistent
+
+    with open_store(options.database_url(db), create=False, read_only=True) as store:
+        kept = persistent(store)
+        row = kept.resolve(run)
+        lines = judge(read_columns(kept, "v_bandit", row.run, COLUMNS), newest)
+    if as_json:
+        write_json({"run": row.run, "estimates": lines})
+    elif not quiet:
+        write_rows(("parameter", "policy", "tickets", "logged", "ips", "snips", "doubly robust"), [
+            (line["parameter"], line["policy"], line["tickets"], f"{line['logged']:.4f}",
+             *(_estimate(line[name]) for name in ("ips", "snips", "doubly_robust")))
+            for line in lines
+        ], as_json=False)  # fmt: skip
+
+
+def _estimate(found: dict[str, float] | None) -> str:
+    return "-" if found is None else f"{found['value']:.4f} ± {found['standard_error']:.4f}"
 
 
 def _progress(line: str) -> None:
