@@ -6,13 +6,15 @@ like a program started from a shell; only the seconds of importing are saved. Re
     words    arguments of `trader`
     out      path; the child's stdout and stderr go to `out` and `out`.err
     env      environment variables of the child
+    cwd      its working directory
     io       [folder, k, errno, stays]: the k-th file operation below the folder fails (`failing_io.c`); errno 0: death
     sql      [k, "error" | "die" | "lost" | "unheard"]: the k-th statement or commit fails (`failing_sql`)
     size     largest file in bytes (RLIMIT_FSIZE)
     memory   further bytes of address space from here on (RLIMIT_AS)
     pages    largest database in pages (SQLite's own limit)
 
-Answers are two JSON lines: {"pid": n} at once, {"code": n} when it has ended (minus the signal that ended it). The
+Answers are two JSON lines: {"pid": n} at once, and after another line of input {"code": n} when it has ended (minus the
+signal that ended it). The
 numbers of operations a child passed stand in `out`.seen.
 """
 
@@ -35,16 +37,18 @@ from tests.survival import failing_sql
 
 def load() -> None:
     """Import and compile what sessions need by running one, stopped half-way and resumed."""
-    from tests.survival.survival_support import SHORT
+    from tests.survival.survival_support import EVERY_LEVEL, SHORT
     from trader.__main__ import main
 
+    text = SHORT
     if os.environ.get("SURVIVAL_TORCH"):
         import torch
 
         torch.set_num_threads(1)
+        text = EVERY_LEVEL
     with tempfile.TemporaryDirectory() as folder:
         config, database = f"{folder}/short.toml", f"{folder}/a.db"
-        Path(config).write_text(SHORT)
+        Path(config).write_text(text)
         with contextlib.redirect_stdout(sys.stderr):
             assert main(["run", config, "--db", database, "--json", "--quiet"]) == 0
             assert main(["verify", "latest", "--db", database, "--json", "--quiet"]) == 0
@@ -67,6 +71,7 @@ def child(request) -> None:
         os.dup2(file, handle)
         os.close(file)
     os.environ.update(request.get("env", {}))
+    os.chdir(request.get("cwd", "."))
     code = 70
     disk = ctypes.CDLL(None) if "io" in request else None
     try:
@@ -96,13 +101,14 @@ def serve() -> None:
     load()
     sys.stdout.write('{"ready": true}\n')
     sys.stdout.flush()
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         request = json.loads(line)
         pid = os.fork()
         if pid == 0:
             child(request)
         sys.stdout.write(json.dumps({"pid": pid}) + "\n")
         sys.stdout.flush()
+        sys.stdin.readline()  # not before: until it is waited for, its number belongs to nobody else
         _, status = os.waitpid(pid, 0)
         sys.stdout.write(json.dumps({"code": os.waitstatus_to_exitcode(status)}) + "\n")
         sys.stdout.flush()

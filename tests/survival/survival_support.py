@@ -37,6 +37,60 @@ every = 10
 every = 5
 """
 """Thirty candles, each committed alone as a living session does, a warm-up before them."""
+LONG = """
+[session]
+seed = 5
+candles = 2500
+checkpoint_every = 700
+[feed]
+kind = "synthetic"
+timeframes = ["1h", "2h"]
+warmup = 720
+[population]
+size = 90
+[levels.evolution]
+every = 300
+[levels.pool]
+every = 100
+"""
+"""Thousands of candles, committed in blocks."""
+EVERY_LEVEL = """
+[session]
+seed = 5
+candles = 150
+checkpoint_every = 40
+[feed]
+kind = "synthetic"
+timeframes = ["1h", "2h"]
+warmup = 740
+symbols = ["BTC/USDT"]
+speed = 1e15
+[population]
+size = 120
+[engine]
+threads = 1
+[levels.evolution]
+every = 40
+policy_births = 0.6
+[levels.pool]
+every = 20
+[levels.hope]
+enabled = true
+every = 20
+[levels.memory]
+enabled = true
+every = 10
+[levels.dqn]
+enabled = true
+every = 40
+[levels.a3c]
+enabled = true
+every = 40
+[levels.ppo]
+enabled = true
+every = 40
+"""
+"""The short session with everything that learns switched on."""
 OWN = {"started_utc", "commits", "summary", "status"}
 """Columns of the run row that say when and how often, not what."""
 
@@ -92,6 +146,8 @@ class Commands:
         return self._answer()["pid"]
 
     def finish(self) -> Ended:
+        self._server.stdin.write("\n")
+        self._server.stdin.flush()
         code = self._answer()["code"]
         seen = self._out.with_name(f"{self._out.name}.seen")
         return Ended(
@@ -108,12 +164,12 @@ class Commands:
         self._server.wait(30)
 
 
-def resumed(commands: Commands, config: Path, database) -> dict:
+def resumed(commands: Commands, config: Path, database, **request) -> dict:
     """The summary after recovery; a run that never got its row is started anew."""
-    ended = commands("resume", "latest", "--db", database, "--json", "--quiet")
+    ended = commands("resume", "latest", "--db", database, "--json", "--quiet", **request)
     if ended.code == 2:
         assert one_line(ended), ended.errors
-        ended = commands("run", config, "--db", database, "--json", "--quiet")
+        ended = commands("run", config, "--db", database, "--json", "--quiet", **request)
     return ended.json()
 
 
