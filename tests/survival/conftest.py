@@ -25,7 +25,7 @@ def short(commands, tmp_path_factory):
     place = folder / "whole"
     place.mkdir()
     ended = commands(
-        "run", config, "--db", place / "a.db", "--json", "--quiet", io=[str(place), 0, 5, 0], sql=[0, "error"]
+        "run", config, "--db", place / "a.db", "--json", "--quiet", io=[str(place), 0, 5, -1], sql=[0, "error"]
     )
     summary = ended.json()
     assert summary["trades"] > 5

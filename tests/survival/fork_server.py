@@ -7,11 +7,13 @@ like a program started from a shell; only the seconds of importing are saved. Re
     out      path; the child's stdout and stderr go to `out` and `out`.err
     env      environment variables of the child
     cwd      its working directory
-    io       [folder, k, errno, stays]: the k-th file operation below the folder fails (`failing_io.c`); errno 0: death
+    io       [folder, k, errno, bytes]: the k-th file operation below the folder fails (`failing_io.c`), with errno 0 it is
+             the last; the disk has so many bytes (-1: no end)
     sql      [k, "error" | "die" | "lost" | "unheard"]: the k-th statement or commit fails (`failing_sql`)
     size     largest file in bytes (RLIMIT_FSIZE)
     memory   further bytes of address space from here on (RLIMIT_AS)
     pages    largest database in pages (SQLite's own limit)
+    patience seconds to wait for another process's lock
 
 Answers are two JSON lines: {"pid": n} at once, and after another line of input {"code": n} when it has ended (minus the
 signal that ended it). The
@@ -78,12 +80,16 @@ def child(request) -> None:
         from trader.__main__ import main
 
         limited(request)
+        if "patience" in request:
+            from trader.store.store import open_store
+
+            open_store.__kwdefaults__["lock_seconds"] = request["patience"]
         if "pages" in request:
             failing_sql.limit_pages(request["pages"])
         counter = failing_sql.arm(*request["sql"]) if "sql" in request else None
         if disk is not None:
-            folder, k, errno, stays = request["io"]
-            disk.failing_io_arm(folder.encode(), ctypes.c_long(k), errno, stays)
+            folder, k, errno, space = request["io"]
+            disk.failing_io_arm(folder.encode(), ctypes.c_long(k), errno, ctypes.c_longlong(space))
         code = main(request["words"])
         sys.stdout.flush()
         if disk is not None:

@@ -53,7 +53,7 @@ def broken(commands, short, parent, request, action) -> str | None:
 
 
 def all_that_fail(commands, short, parent, kind, action, numbers):
-    request = (lambda k: {"io": [k, IO[action], 0]}) if kind == "io" else (lambda k: {"sql": [k, action]})
+    request = (lambda k: {"io": [k, IO[action], -1]}) if kind == "io" else (lambda k: {"sql": [k, action]})
     found = {k: broken(commands, short, parent, request(k), action) for k in numbers}
     return {k: wrong for k, wrong in found.items() if wrong}
 

@@ -105,6 +105,15 @@ class Database:
         with self.guarded(), self.connect(write=True) as connection, connection.begin():
             yield connection
 
+    def repeated(self, action: Callable[[Connection], Result]) -> Result:
+        """`action` in a write transaction, again while the server is gone: only for what may happen twice."""
+
+        def attempt() -> Result:
+            with self.engine.connect().execution_options(trader_write=True) as connection, connection.begin():
+                return action(connection)
+
+        return self.retry(attempt)
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A read transaction: everything read inside the block is one state of the database."""
