@@ -91,15 +91,17 @@ def disturb(name, seconds, *, closed, ended):
         return gone
 
 
-def when_begun(url, run=1):
-    """Wait until the run on a server has commits."""
+def when_begun(url, after=0):
+    """Wait until a run beyond number `after` on a server has commits; its number."""
     engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=sqlalchemy.NullPool)
-    while True:
+    for _ in range(3000):
         with engine.connect() as connection:
             there = sqlalchemy.inspect(connection).has_table("run")
-            if there and connection.exec_driver_sql(f"SELECT MAX(commits) FROM run WHERE run = {run}").scalar():
-                return
+            statement = f"SELECT MAX(run) FROM run WHERE commits > 0 AND run > {after}"
+            if there and (run := connection.exec_driver_sql(statement).scalar()):
+                return run
         time.sleep(0.01)
+    raise AssertionError("the run did not begin")
 
 
 def run_disturbed(commands, slow, folder, url, seconds, closed):
@@ -182,7 +184,7 @@ def test_a_run_that_another_process_took_over_ends_clearly(commands, slow, tmp_p
 def own_server(folder):
     """A PostgreSQL server of this test's own: its port, and a function that restarts it at once, as a crash would."""
     tools = max(Path("/usr/lib/postgresql").glob("*/bin"))
-    port, data = free_port(), folder / "data"
+    port, data = free_port(), folder / "server"
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     if user:
         for place in (folder, *folder.parents[:-2]):
@@ -190,7 +192,7 @@ def own_server(folder):
         shutil.chown(folder, "postgres")
 
     def control(*words):
-        subprocess.run([*user, tools / "pg_ctl", "-D", data, "-t", "20", *words], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*user, tools / "pg_ctl", "-D", data, *words], check=True, stdout=subprocess.DEVNULL)
 
     subprocess.run(
         [*user, tools / "initdb", "-D", data, "-U", "postgres", "-A", "trust"], check=True, capture_output=True
@@ -214,9 +216,10 @@ def free_port():
 def test_a_server_that_is_restarted(commands, slow, tmp_path):
     with own_server(tmp_path) as (port, restart):
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        for number in (1, 2, 3):
+        run = 0
+        for number in range(3):
             commands.start("run", slow[0], "--db", url, "--json", "--quiet", cwd=str(tmp_path))
-            when_begun(url, number)
+            run = when_begun(url, run)
             time.sleep(0.3 * number)
             restart()
             ended = commands.finish()

@@ -37,7 +37,7 @@ from trader.store import checkpoint
 from trader.store.comparison import Difference
 from trader.store.digest import combine
 from trader.store.records import FINISHED, STOPPED, Cursor, RunHeader, RunRow
-from trader.store.store import Store, open_store
+from trader.store.store import Store, open_store, persistent
 
 if TYPE_CHECKING:
     from trader.core.types import Instrument
@@ -131,16 +131,34 @@ def resume_session(run: str | int, *, url: str, progress: Report = None, stop: S
         with store.locked(row.run), _telling_how_to_resume(row.run):
             feed = make_feed(config, lambda: stop.requested)
             try:
-                writer = store.writer(row.run, compare_until=store.committed(row.run))
-                session = _Session(config, store.instruments(row.run), store, row, writer, stop, progress)
                 check_same_data(feed, row, store.instruments(row.run))
-                session.recover()
+                session = _recovered(config, persistent(store), row, stop, progress)
                 store.update_run(row.run, status="running")
                 return session.drive(feed)
             finally:
                 feed.close()
     finally:
         store.close()
+
+
+def _recovered(config: Config, store: Store, row: RunRow, stop: StopFlag, progress: Report) -> _Session:
+    """What the run was at its last commit: from its newest good checkpoint; where that was made by another version and
+    does not fit this one, from the beginning of its journal."""
+
+    def at_start() -> _Session:
+        writer = store.writer(row.run, compare_until=store.committed(row.run))
+        return _Session(config, store.instruments(row.run), store, row, writer, stop, progress)
+
+    session = at_start()
+    try:
+        session.restore_checkpoint()
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        what = f"{type(error).__name__}: {error}"
+        log.warning("checkpoint does not fit: the journal is replayed from its beginning", run=row.run, error=what)
+        session.close()
+        session = at_start()
+    session.replay_journal()
+    return session
 
 
 def verify_run(run: str | int, *, url: str, progress: Report = None) -> Verification:
@@ -287,8 +305,8 @@ class _Session:
         equity = self.engine.equity() if counts.frames else self._row.equity_start
         self._progress(Progress(counts.taken, self._total, counts.trades, equity, counts.last_ms, seconds, updates))
 
-    def recover(self) -> None:
-        """Become what the run was at its last commit: checkpoint, then journal."""
+    def restore_checkpoint(self) -> None:
+        """Become what the newest good checkpoint of this run tells, if there is one."""
         saved = None
         if self._folder is not None and self._row.cursor_frame is not None:
             saved = checkpoint.load_newest(self._folder, until=self._row.cursor_frame)
@@ -299,7 +317,6 @@ class _Session:
                 self.engine.restore(_under("engine.", saved.arrays), saved.meta["engine"])
                 self._writer.restore(_under("writer.", saved.arrays))
                 self._saved = self.engine.counts.taken
-        self.replay_journal()
 
     def replay_journal(self) -> None:
         """Take in the journal after the last frame taken in; the writer compares."""
