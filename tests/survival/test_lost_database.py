@@ -225,4 +225,4 @@ def test_a_server_that_is_restarted(commands, slow, tmp_path):
             ended = commands.finish()
             assert (ended.code, ended.errors) == (0, "")
             assert ended.json()["digest"] == slow[1]["digest"]
-            assert differences(url, slow[2]) == []
+            assert set(differences(url, slow[2])) <= {"trial"}  # which counts the repetitions

@@ -8,6 +8,7 @@ A lost server is tried again with growing pauses, about a minute in all; then, a
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -230,6 +231,7 @@ def _sqlite(location: Location, read_only: bool, lock_seconds: float) -> Engine:
 
 def _postgresql(location: Location, read_only: bool) -> Engine:
     options = "-c default_transaction_read_only=on" if read_only else ""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # a lost server is told once, by who gives up on it
     try:
         return sqlalchemy.create_engine(
             location.url, poolclass=NullPool, connect_args={"connect_timeout": 5, "options": options}
