@@ -21,6 +21,8 @@ import pytest
 from tests.store_layer.conftest import new_postgres
 from tests.survival.survival_support import ROOT
 from trader.__main__ import main
+from trader.core.config import load
+from trader.core.errors import UserError
 from trader.session import api
 
 MARK = "executed"
@@ -32,7 +34,8 @@ INJECTIONS = [
     "1; ATTACH DATABASE 'executed.db' AS x; CREATE TABLE x.t(a)", "$(touch executed)", "`touch executed`", "; touch executed",
     "| touch executed", "&& touch executed", "\n touch executed", "__import__('os').system('touch executed')",
     "{{7*7}}", "${jndi:ldap://127.0.0.1/a}", "%s%s%s%n", "{0.__class__.__init__.__globals__}", "<script>alert(1)</script>",
-    "=cmd|'/c calc'!A1", "../../../../etc/passwd", "\u202eexecuted", "\ud7ff", "A" * 5000, "-1", "latest'--", "\x1b[2J\x1b]0;executed\x07",
+    "=cmd|'/c calc'!A1", "../../../../etc/passwd", "\u202eexecuted", "\ud7ff", "A" * 5000, "-1", "latest'--",
+    "\x1b[2J\x1b]0;executed\x07",
 ]  # fmt: skip
 STATEMENTS = [
     "DROP TABLE candle", "DELETE FROM run", "UPDATE run SET equity_end = 0", "INSERT INTO name VALUES (1, 'a', 1, 'b')",
@@ -41,7 +44,8 @@ STATEMENTS = [
     "PRAGMA writable_schema=ON", "PRAGMA journal_mode=DELETE", "VACUUM INTO 'executed.db'", "VACUUM", "REINDEX",
     "CREATE TEMP TABLE executed (a)", "CREATE TABLE executed (a)", "BEGIN; DELETE FROM run; COMMIT", "COMMIT; DROP TABLE run",
     "COPY (SELECT 1) TO '/tmp/executed'", "COPY run TO PROGRAM 'touch executed'", "SELECT pg_read_file('/etc/passwd')",
-    "SELECT lo_export(1, '/tmp/executed')", "SELECT pg_terminate_backend(pg_backend_pid())", "DO $$ BEGIN DELETE FROM run; END $$",
+    "SELECT lo_export(1, '/tmp/executed')", "SELECT pg_terminate_backend(pg_backend_pid())",
+    "DO $$ BEGIN DELETE FROM run; END $$",
     "SELECT set_config('transaction_read_only', 'off', false)", "SET TRANSACTION READ WRITE", "EXPLAIN ANALYZE DELETE FROM run",
     "SELECT * FROM run FOR UPDATE", "SELECT pg_sleep(0)", "/* SELECT */ DELETE FROM run", "-- SELECT\nDELETE FROM run",
     "SELECT nextval('run_run_seq')", "REPLACE INTO run VALUES (1)", "VALUES (1); DROP TABLE run", "select 1 into executed",
@@ -62,7 +66,7 @@ PLACES = {
     "agent": lambda text: ("db", "agents", "latest", "--agent", text, *DB),
     "since": lambda text: ("db", "candles", "latest", "--since", text, *DB),
     "sort": lambda text: ("db", "ledger", "latest", "--sort", text, *DB),
-    "database": lambda text: ("db", "runs", "--db", f"postgresql://{text}"),
+    "database": lambda text: ("db", "runs", "--db", f"sqlite:///nowhere{text}"),
     "import symbol": lambda text: ("data", "import", "rows.csv", "--out", "store", "--symbol", text),
     "import venue": lambda text: ("data", "import", "rows.csv", "--out", "store", "--symbol", "A/B", "--venue", text),
     "import columns": lambda text: (
@@ -173,11 +177,8 @@ def test_how_many():
 @pytest.mark.parametrize("place", PLACES)
 def test_injections(sandbox, capsys, place):
     found = {}
-    for number, text in enumerate(INJECTIONS):
-        codes = (0, 2, 3) if place == "database" else (0, 2)  # a server that is not there
-        if place == "database" and number % 5:
-            continue
-        if problem := wrong(capsys, sandbox, PLACES[place](text), codes):
+    for text in INJECTIONS:
+        if problem := wrong(capsys, sandbox, PLACES[place](text)):
             found[text[:60]] = problem
     assert found == {}
 
@@ -306,6 +307,20 @@ VALUES = (
 )  # fmt: skip
 
 
+def checked(capsys):
+    """Exit code and stderr of the command."""
+    return main(["config", "check", "m.toml"]), capsys.readouterr().err
+
+
+def loaded():
+    """The same by the function behind it: the command line before it is the same for all."""
+    try:
+        load(Path("m.toml"))
+    except UserError as error:
+        return 2, f"trader: {error}\n"
+    return 0, ""
+
+
 @pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.nightly)])
 def test_mutated_configs(tmp_path, capsys, monkeypatch, count):
     """Every one is a config that holds, or exit 2 with the file, the key and the rule on one line."""
@@ -314,10 +329,9 @@ def test_mutated_configs(tmp_path, capsys, monkeypatch, count):
     found, refused = {}, 0
     for number in range(count):
         Path("m.toml").write_text(mutated(rng, rng.choice(texts)))
-        code = main(["config", "check", "m.toml"])
-        _, err = capsys.readouterr()
+        code, err = checked(capsys) if number % 20 == 0 else loaded()
         refused += code == 2
-        if code not in {0, 2} or (code == 2 and not (err.startswith("trader: m.toml") and err.count("\n") == 1)):
+        if code not in {0, 2} or (code == 2 and not (err.startswith("trader: ") and err.count("\n") == 1)):
             found[number] = f"{code} {err[-300:]}"
     print(f"{refused} of {count} refused")
     assert found == {}
