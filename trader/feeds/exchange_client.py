@@ -32,8 +32,9 @@ LONGEST_PAUSE: Final = 60.0
 DIAL_SECONDS: Final = 5.0
 """Longest time that a dial holds requests back."""
 ALTERNATIVES: Final = {"spot": "kraken", "swap": "bybit"}
-"""Exchanges of the same kind, named where one refuses a region; nobody has run a session on them yet."""
-_LINEAR_IDS: Final = {"binance", "binanceus", "binanceusdm"}
+"""Exchanges of the same kind, named where one refuses a region: tested with their own forms of answers and frames."""
+_TYPED_MARKETS: Final = {"binance", "binanceus", "binanceusdm", "bybit"}
+"""Exchanges that can be asked for the markets of one type alone."""
 
 Result = TypeVar("Result")
 
@@ -132,7 +133,7 @@ class ExchangeClient:
         access = self.access
         made = kind({"enableRateLimit": True, "timeout": int(min(max(access.stall_seconds, 2.0), 10.0) * 1000)})
         made.options["defaultType"] = "swap" if access.market_type == "swap" else "spot"
-        if access.exchange in _LINEAR_IDS:
+        if access.exchange in _TYPED_MARKETS:
             made.options["fetchMarkets"] = {"types": ["linear" if access.market_type == "swap" else "spot"]}
         made.options.update(access.options)
         made.has["fetchCurrencies"] = False  # signed on some exchanges, and not needed
@@ -265,8 +266,8 @@ class ExchangeClient:
         if status == 451:
             other = ALTERNATIVES[self.access.market_type]
             raise SurroundingsError(
-                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange, "
-                f"not tried with this program yet: exchange.id = {other!r}"
+                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange: "
+                f"exchange.id = {other!r}"
             ) from error
         seconds = _retry_after(headers)
         if seconds is None and status in BAN_WITHOUT_WORD:
