@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from trader.core.types import SurroundingsError, UserError
+from trader.feeds.exchange_answers import bounded
 from trader.feeds.frame_flags import Told, told
 
 log = structlog.get_logger("exchange")
@@ -89,8 +90,16 @@ def _harmless(name: str, stream: bool) -> Any:
 
         on_candle: Callable[[Told], None] | None = None
         on_trouble: Callable[[str], None] | None = None
+        session: Any
         last_status = 0
         last_headers: Mapping[str, str] = {}
+
+        def open(self, lazy: bool = False) -> None:
+            """Connections as the library makes them, with bounded answers."""
+            fresh = self.own_session and self.session is None
+            super().open(lazy)
+            if fresh and self.session is not None:
+                self.session = bounded(self.session, trust_env=self.aiohttp_trust_env)
 
         def check_required_credentials(self, error: bool = True) -> Any:
             """Every signed call passes here first; without `error` it is only a question."""
@@ -152,7 +161,12 @@ class ExchangeClient:
         Raises:
             SurroundingsError: no usable answer after bounded attempts.
         """
-        await self.ask(self._rest.load_markets, attempts=START_ATTEMPTS)
+
+        async def markets() -> None:
+            if not await self._rest.load_markets(reload=True):
+                raise ValueError("an answer without any market")
+
+        await self.ask(markets, attempts=START_ATTEMPTS)
 
     def market(self, symbol: str) -> str:
         """The library's spelling of BASE/QUOTE.
