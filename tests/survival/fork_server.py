@@ -6,7 +6,7 @@ like a program started from a shell; only the seconds of importing are saved. Re
     words    arguments of `trader`
     out      path; the child's stdout and stderr go to `out` and `out`.err
     env      environment variables of the child
-    cwd      its working directory
+    cwd      its working directory; umask
     io       [folder, k, errno, bytes]: the k-th file operation below the folder fails (`failing_io.c`), with errno 0 it is
              the last; the disk has so many bytes (-1: no end)
     sql      [k, "error" | "die" | "lost" | "unheard"]: the k-th statement or commit fails (`failing_sql`)
@@ -74,6 +74,7 @@ def child(request) -> None:
         os.close(file)
     os.environ.update(request.get("env", {}))
     os.chdir(request.get("cwd", "."))
+    os.umask(request.get("umask", 0o022))
     code = 70
     disk = ctypes.CDLL(None) if "io" in request else None
     try:

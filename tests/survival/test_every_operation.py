@@ -71,6 +71,7 @@ def test_every_tenth_operation(commands, short, tmp_path, number, kind, action):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize(("kind", "action"), CASES)
 def test_every_operation(commands, short, tmp_path, kind, action):
     assert all_that_fail(commands, short, tmp_path, kind, action, range(1, short.seen[kind] + 1)) == {}

@@ -110,6 +110,7 @@ def test_six_kills_with_every_level_on(deep, tmp_path):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(0)
 def test_five_hundred_kills(commands, long, many, deep, tmp_path):
     for whole, count in ((long, 250), (many, 200)):
         alive, found = kills(commands, whole, tmp_path, count, seed=3)

@@ -24,7 +24,8 @@ class BoundedResponse(aiohttp.ClientResponse):
             aiohttp.ClientPayloadError: larger than LARGEST_ANSWER.
         """
         if self._body is None:
-            parts, size = [], 0
+            parts: list[bytes] = []
+            size = 0
             async for part in self.content.iter_any():
                 size += len(part)
                 if size > LARGEST_ANSWER:
