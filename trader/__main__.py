@@ -6,6 +6,7 @@ a defect (then with a traceback, because there is something to report). One line
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SurroundingsError as error:
         return _say(error, SURROUNDINGS_FAILED)
     except (OSError, MemoryError) as error:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            return _say(f"a name is longer than files may have: {error}", INPUT_IS_WRONG)
         return _say(f"{type(error).__name__}: {error}", SURROUNDINGS_FAILED)
     except (Abort, KeyboardInterrupt):
         return _say("interrupted before anything was begun", INTERRUPTED)
@@ -53,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: object, code: int) -> int:
-    sys.stderr.write("trader: " + " ".join(str(message).split()) + "\n")
+    """One line; what is not to be shown (colours, a terminal's commands) is written out."""
+    line = " ".join(str(message).split())
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    sys.stderr.write(f"trader: {shown}\n")
     return code
 
 

@@ -116,14 +116,7 @@ class FakeExchange:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         app = web.Application(middlewares=[self._middleware])
-        for prefix in ("/api/v3", "/fapi/v1"):
-            app.router.add_get(f"{prefix}/ping", self._ping)
-            app.router.add_get(f"{prefix}/time", self._time)
-            app.router.add_get(f"{prefix}/exchangeInfo", self._info)
-            app.router.add_get(f"{prefix}/klines", self._klines)
-        app.router.add_get("/fapi/v1/markPriceKlines", self._klines)
-        app.router.add_get("/fapi/v1/fundingRate", self._funding)
-        app.router.add_get("/fapi/v1/premiumIndex", self._premium)
+        self._routes(app.router)
         app.router.add_get("/{tail:.*ws.*}", self._stream)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -137,6 +130,17 @@ class FakeExchange:
         for socket in list(self._sockets):
             await self._abort(socket)
         await runner.cleanup()
+
+    def _routes(self, router):
+        """What the exchange answers over REST."""
+        for prefix in ("/api/v3", "/fapi/v1"):
+            router.add_get(f"{prefix}/ping", self._ping)
+            router.add_get(f"{prefix}/time", self._time)
+            router.add_get(f"{prefix}/exchangeInfo", self._info)
+            router.add_get(f"{prefix}/klines", self._klines)
+        router.add_get("/fapi/v1/markPriceKlines", self._klines)
+        router.add_get("/fapi/v1/fundingRate", self._funding)
+        router.add_get("/fapi/v1/premiumIndex", self._premium)
 
     # --- the clock ----------------------------------------------------------------------------------------------
 
@@ -248,9 +252,13 @@ class FakeExchange:
         if message.get("method") == "SUBSCRIBE":
             self._sockets[socket] |= {name.split("@")[0].upper() for name in message["params"]}
             await self._send(socket, json.dumps({"result": None, "id": message["id"]}))
-            if self._waiting and set(self.markets) <= set().union(*self._sockets.values()):
-                self._waiting = False
-                self._go.set()
+            self._begin()
+
+    def _begin(self):
+        """Let the clock run once every market has a subscriber."""
+        if self._waiting and set(self.markets) <= set().union(*self._sockets.values()):
+            self._waiting = False
+            self._go.set()
 
     async def _broadcast(self, market, frame):
         text = json.dumps(frame)

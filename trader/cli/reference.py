@@ -37,7 +37,8 @@ of objects whose keys are the view's columns, of `verify` `{identical, first_dif
 `{ok, checks: [{name, ok, detail}]}`, of `config check` `{ok, config_hash, capital, warnings}`, of `config show`
 `{config_hash, config}`, of `report` the document of
 [report.md](report.md), of `doctor` `{ok, checks: [{name, ok, fatal, detail}]}`, of `lab controller`
-and `lab hope` the card of what was trained. Logs and progress go to stderr.
+and `lab hope` the card of what was trained. Logs and progress go to stderr; with `TRADER_LOGS=json` in the environment
+every log line is a JSON object.
 
 **Run summary**: `run, status, feed, seed, config_hash, candles, decisions, orders, trades, agents, generations,
 equity_start, equity_end, max_drawdown, wall_s, agent_candles_per_s, digest, db`. Amounts are decimal strings made from

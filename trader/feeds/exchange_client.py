@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from trader.core.types import SurroundingsError, UserError
+from trader.feeds.exchange_answers import bounded
 from trader.feeds.frame_flags import Told, told
 
 log = structlog.get_logger("exchange")
@@ -32,8 +33,9 @@ LONGEST_PAUSE: Final = 60.0
 DIAL_SECONDS: Final = 5.0
 """Longest time that a dial holds requests back."""
 ALTERNATIVES: Final = {"spot": "kraken", "swap": "bybit"}
-"""Exchanges of the same kind, named where one refuses a region; nobody has run a session on them yet."""
-_LINEAR_IDS: Final = {"binance", "binanceus", "binanceusdm"}
+"""Exchanges of the same kind, named where one refuses a region: tested with their own forms of answers and frames."""
+_TYPED_MARKETS: Final = {"binance", "binanceus", "binanceusdm", "bybit"}
+"""Exchanges that can be asked for the markets of one type alone."""
 
 Result = TypeVar("Result")
 
@@ -88,8 +90,16 @@ def _harmless(name: str, stream: bool) -> Any:
 
         on_candle: Callable[[Told], None] | None = None
         on_trouble: Callable[[str], None] | None = None
+        session: Any
         last_status = 0
         last_headers: Mapping[str, str] = {}
+
+        def open(self, lazy: bool = False) -> None:
+            """Connections as the library makes them, with bounded answers."""
+            fresh = self.own_session and self.session is None
+            super().open(lazy)
+            if fresh and self.session is not None:
+                self.session = bounded(self.session, trust_env=self.aiohttp_trust_env)
 
         def check_required_credentials(self, error: bool = True) -> Any:
             """Every signed call passes here first; without `error` it is only a question."""
@@ -132,7 +142,7 @@ class ExchangeClient:
         access = self.access
         made = kind({"enableRateLimit": True, "timeout": int(min(max(access.stall_seconds, 2.0), 10.0) * 1000)})
         made.options["defaultType"] = "swap" if access.market_type == "swap" else "spot"
-        if access.exchange in _LINEAR_IDS:
+        if access.exchange in _TYPED_MARKETS:
             made.options["fetchMarkets"] = {"types": ["linear" if access.market_type == "swap" else "spot"]}
         made.options.update(access.options)
         made.has["fetchCurrencies"] = False  # signed on some exchanges, and not needed
@@ -151,7 +161,12 @@ class ExchangeClient:
         Raises:
             SurroundingsError: no usable answer after bounded attempts.
         """
-        await self.ask(self._rest.load_markets, attempts=START_ATTEMPTS)
+
+        async def markets() -> None:
+            if not await self._rest.load_markets(reload=True):
+                raise ValueError("an answer without any market")
+
+        await self.ask(markets, attempts=START_ATTEMPTS)
 
     def market(self, symbol: str) -> str:
         """The library's spelling of BASE/QUOTE.
@@ -265,8 +280,8 @@ class ExchangeClient:
         if status == 451:
             other = ALTERNATIVES[self.access.market_type]
             raise SurroundingsError(
-                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange, "
-                f"not tried with this program yet: exchange.id = {other!r}"
+                f"exchange {self.access.exchange} refuses this region (HTTP 451); another exchange: "
+                f"exchange.id = {other!r}"
             ) from error
         seconds = _retry_after(headers)
         if seconds is None and status in BAN_WITHOUT_WORD:

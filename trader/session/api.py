@@ -12,6 +12,7 @@ import platform as machine
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,8 +23,9 @@ from trader import __version__
 from trader.core import wall
 from trader.core.config import Config, MonitorConfig, canonical_json, config_hash, from_json
 from trader.core.money import to_amount
+from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
-from trader.core.types import Block, UserError
+from trader.core.types import Block, SurroundingsError, UserError
 from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
 from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine, archetypes_of, market_vectors, midwife_of
@@ -36,7 +38,7 @@ from trader.store import checkpoint
 from trader.store.comparison import Difference
 from trader.store.digest import combine
 from trader.store.records import FINISHED, STOPPED, Cursor, RunHeader, RunRow
-from trader.store.store import Store, open_store
+from trader.store.store import Store, open_store, persistent
 
 if TYPE_CHECKING:
     from trader.core.types import Instrument
@@ -92,17 +94,24 @@ def run_session(
         store = open_store(url, create=True)
         try:
             run = store.create_run(_header(config, feed))
-            row = store.resolve(run)
-            folder = _checkpoint_folder(store, run)
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            with store.locked(run):
-                session = _Session(config, feed.instruments, store, row, store.writer(run), stop, progress)
-                return session.drive(feed)
+            with _telling_how_to_resume(run):
+                return _begin(config, feed, store, run, stop, progress)
         finally:
             store.close()
     finally:
         feed.close()
+
+
+def _begin(
+    config: Config, feed: Feed, store: Store | MemoryStore, run: int, stop: StopFlag, progress: Report
+) -> Summary:
+    """From the run's row to its end."""
+    row = store.resolve(run)
+    folder = _checkpoint_folder(store, run)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    with store.locked(run):
+        return _Session(config, feed.instruments, store, row, store.writer(run), stop, progress).drive(feed)
 
 
 def resume_session(run: str | int, *, url: str, progress: Report = None, stop: StopFlag | None = None) -> Summary:
@@ -120,19 +129,37 @@ def resume_session(run: str | int, *, url: str, progress: Report = None, stop: S
         if row.status == FINISHED and row.summary:
             return Summary(json.loads(row.summary), {})
         config = from_json(row.config)
-        with store.locked(row.run):
+        with store.locked(row.run), _telling_how_to_resume(row.run):
             feed = make_feed(config, lambda: stop.requested)
             try:
-                writer = store.writer(row.run, compare_until=store.committed(row.run))
-                session = _Session(config, store.instruments(row.run), store, row, writer, stop, progress)
                 check_same_data(feed, row, store.instruments(row.run))
-                session.recover()
+                session = _recovered(config, persistent(store), row, stop, progress)
                 store.update_run(row.run, status="running")
                 return session.drive(feed)
             finally:
                 feed.close()
     finally:
         store.close()
+
+
+def _recovered(config: Config, store: Store, row: RunRow, stop: StopFlag, progress: Report) -> _Session:
+    """What the run was at its last commit: from its newest good checkpoint; where that was made by another version and
+    does not fit this one, from the beginning of its journal."""
+
+    def at_start() -> _Session:
+        writer = store.writer(row.run, compare_until=store.committed(row.run))
+        return _Session(config, store.instruments(row.run), store, row, writer, stop, progress)
+
+    session = at_start()
+    try:
+        session.restore_checkpoint()
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        what = f"{type(error).__name__}: {error}"
+        log.warning("checkpoint does not fit: the journal is replayed from its beginning", run=row.run, error=what)
+        session.close()
+        session = at_start()
+    session.replay_journal()
+    return session
 
 
 def verify_run(run: str | int, *, url: str, progress: Report = None) -> Verification:
@@ -159,6 +186,20 @@ def verify_run(run: str | int, *, url: str, progress: Report = None) -> Verifica
         return Verification(identical=True)
     finally:
         store.close()
+
+
+@contextmanager
+def _telling_how_to_resume(run: int) -> Iterator[None]:
+    """What ends a session from outside also says how to go on: whatever it was, all that was committed is safe.
+
+    Raises:
+        SurroundingsError: instead of itself, of an OSError and of a MemoryError.
+    """
+    try:
+        yield
+    except (SurroundingsError, OSError, MemoryError) as error:
+        what = str(error) if isinstance(error, SurroundingsError) else f"{type(error).__name__}: {error}".rstrip(": ")
+        raise SurroundingsError(f"{what}; what was committed is safe, go on with: trader resume {run}") from error
 
 
 class _Session:
@@ -226,17 +267,21 @@ class _Session:
         }  # fmt: skip
 
     def _paced(self, feed: Feed, after: int | None) -> Iterator[Block]:
-        """The feed's blocks; with `feed.speed` one frame at a time, after the warm-up not faster than the market."""
+        """The feed's blocks; with `feed.speed` the warm-up at once, then one frame at a time, not faster than told."""
         speed = self.config.feed.speed
         if feed.kind == "live" or speed == 0:
             yield from feed.blocks(BLOCK_FRAMES, after)
             return
         pause_s = feed.base_ms / 1000 / speed
-        for block in feed.blocks(1, after):
-            yield block
-            until = wall.seconds() + (pause_s if block.phase[0] else 0.0)
-            while not self._stop.requested and (left := until - wall.seconds()) > 0:
-                time.sleep(min(left, LOOK_SECONDS))
+        for block in feed.blocks(BLOCK_FRAMES, after):
+            warming = int((block.phase == int(Phase.WARMUP)).sum())
+            if warming:
+                yield block[:warming]
+            for frame in range(warming, len(block)):
+                yield block[frame : frame + 1]
+                until = wall.seconds() + pause_s
+                while not self._stop.requested and (left := until - wall.seconds()) > 0:
+                    time.sleep(min(left, LOOK_SECONDS))
 
     def _limited(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Blocks up to `session.candles` frames after the warm-up."""
@@ -261,8 +306,8 @@ class _Session:
         equity = self.engine.equity() if counts.frames else self._row.equity_start
         self._progress(Progress(counts.taken, self._total, counts.trades, equity, counts.last_ms, seconds, updates))
 
-    def recover(self) -> None:
-        """Become what the run was at its last commit: checkpoint, then journal."""
+    def restore_checkpoint(self) -> None:
+        """Become what the newest good checkpoint of this run tells, if there is one."""
         saved = None
         if self._folder is not None and self._row.cursor_frame is not None:
             saved = checkpoint.load_newest(self._folder, until=self._row.cursor_frame)
@@ -273,7 +318,6 @@ class _Session:
                 self.engine.restore(_under("engine.", saved.arrays), saved.meta["engine"])
                 self._writer.restore(_under("writer.", saved.arrays))
                 self._saved = self.engine.counts.taken
-        self.replay_journal()
 
     def replay_journal(self) -> None:
         """Take in the journal after the last frame taken in; the writer compares."""

@@ -94,7 +94,7 @@ def _write(folder: Path, name: str, contents: Mapping[str, bytes]) -> None:
     failpoints.passing("checkpoint.after_write")
     target = folder / name
     if target.exists():  # a resumed run comes by here again: the old one makes room, two others are still there
-        shutil.rmtree(target)
+        _remove(target)
     failpoints.passing("checkpoint.before_rename")
     temporary.replace(target)
     _sync_folder(folder)
@@ -133,9 +133,17 @@ def _prune(folder: Path, keep_every: int | None) -> None:
         if keep_every is not None:
             stretches.add(frame // keep_every)
         if frame not in found[-LAST_KEPT:] and not first:
-            shutil.rmtree(folder / f"frame-{frame}")
+            _remove(folder / f"frame-{frame}")
     for entry in folder.glob(".frame-*.tmp"):
-        shutil.rmtree(entry)
+        _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint, also one that is no folder any more."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def load_newest(folder: Path, *, until: int | None = None) -> Checkpoint | None:
@@ -146,7 +154,7 @@ def load_newest(folder: Path, *, until: int | None = None) -> Checkpoint | None:
             continue
         try:
             arrays, meta = _read(folder / f"frame-{frame}", frame)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, BadZipFile) as error:
             damaged.append(f"frame-{frame}: {error}")
             continue
         return Checkpoint(frame, arrays, meta, tuple(damaged))

@@ -8,6 +8,7 @@ A lost server is tried again with growing pauses, about a minute in all; then, a
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -104,6 +105,15 @@ class Database:
         """A short write transaction, committed at the end of the block, rolled back by an error."""
         with self.guarded(), self.connect(write=True) as connection, connection.begin():
             yield connection
+
+    def repeated(self, action: Callable[[Connection], Result]) -> Result:
+        """`action` in a write transaction, again while the server is gone: only for what may happen twice."""
+
+        def attempt() -> Result:
+            with self.engine.connect().execution_options(trader_write=True) as connection, connection.begin():
+                return action(connection)
+
+        return self.retry(attempt)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -221,6 +231,7 @@ def _sqlite(location: Location, read_only: bool, lock_seconds: float) -> Engine:
 
 def _postgresql(location: Location, read_only: bool) -> Engine:
     options = "-c default_transaction_read_only=on" if read_only else ""
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # a lost server is told once, by who gives up on it
     try:
         return sqlalchemy.create_engine(
             location.url, poolclass=NullPool, connect_args={"connect_timeout": 5, "options": options}

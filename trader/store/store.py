@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
+from sqlalchemy import Connection
 
 from trader.core import rows
 from trader.core.types import Block, Instrument, LeverageTier, UserError
@@ -154,10 +155,13 @@ class Store:
             values |= {"digests": canonical_json(dict(digests)), "digest": combine(digests)}
         if summary is not None:
             values["summary"] = canonical_json(dict(summary))
-        with self.database.transaction() as connection:
+
+        def write(connection: Connection) -> None:
             connection.execute(RUN.update().where(RUN.c.run == run).values(values))
             if digests is not None:
                 trials.settle(connection, run, digests.get("candle", ""))
+
+        self.database.repeated(write)
 
     @contextmanager
     def locked(self, run: int) -> Iterator[None]:

@@ -6,7 +6,7 @@ no meaning depends on how often one happens. The digest is taken of the rows as 
 With `compare_until` the writer compares instead of writing where rows are in SQL already (`trader.store.comparison`):
 this is how a resumed session runs from its checkpoint to its cursor, and how `verify` proves a whole run.
 If a server is lost, the transaction is repeated on a new connection; the run row's count of commits tells whether the
-lost one had arrived.
+lost one had arrived, and whether another process has written the run meanwhile (a lost server forgets its locks).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trader.core import rows
 from trader.core.types import Incident, SurroundingsError
 from trader.store import codec, failpoints
 from trader.store.comparison import Comparison, Difference
-from trader.store.database import Database
+from trader.store.database import SQLITE, Database
 from trader.store.digest import TableDigest, combine
 from trader.store.links import EntryLinks, open_entries, records
 from trader.store.records import Cursor
@@ -126,6 +126,7 @@ class Writer(RowSink):
         self._run = run
         self._verify = verify
         self._settled = False
+        self._attempts = 0
         self._connection: Connection | None = None
         self._positions: list[tuple[int, ...]] | None = None
         self._incidents: list[Incident] = []
@@ -192,6 +193,7 @@ class Writer(RowSink):
         if self._is_repetition(cursor):
             return
         tables = self._parameters()
+        self._attempts = 0
         try:
             self._database.retry(lambda: self._transaction(tables, cursor))
         except OSError as error:
@@ -249,8 +251,9 @@ class Writer(RowSink):
         try:
             connection = self._open()
             with connection.begin():
-                if self._stored_commits(connection) == self._commits + 1:
-                    return  # an attempt whose answer was lost had arrived
+                self._attempts += 1
+                if self._has_arrived(connection, cursor):
+                    return
                 for name, parameters in tables.items():
                     self._statement(connection, self._statements[name], parameters)
                 self._write_snapshot(connection)
@@ -266,9 +269,20 @@ class Writer(RowSink):
             self._connection = self._database.engine.connect().execution_options(trader_write=True)
         return self._connection
 
-    def _stored_commits(self, connection: Connection) -> int:
-        statement = f"SELECT commits FROM run WHERE run = {self._run}"  # noqa: S608 - an integer
-        return int(connection.exec_driver_sql(statement).scalar_one())
+    def _has_arrived(self, connection: Connection, cursor: Cursor) -> bool:
+        """True if an earlier attempt, whose answer was lost, is in SQL.
+
+        Raises:
+            SurroundingsError: commits are in SQL that this writer did not make.
+        """
+        own = "" if self._database.dialect == SQLITE else " FOR UPDATE"  # SQLite's transaction has the lock already
+        statement = f"SELECT commits, cursor_frame FROM run WHERE run = {self._run}{own}"  # noqa: S608 - an integer
+        commits, frame = connection.exec_driver_sql(statement).one()
+        if commits == self._commits:
+            return False
+        if self._attempts > 1 and (commits, frame) == (self._commits + 1, cursor.frame):
+            return True
+        raise SurroundingsError(f"run {self._run}: another process has written it since this one began")
 
     @staticmethod
     def _statement(connection: Connection, statement: str, parameters: list[tuple[Any, ...]]) -> None:
