@@ -1,0 +1,249 @@
+"""Honest evaluation: whole sessions over one history, cut into windows, judged out of sample. The work of `trader evaluate`.
+
+Sessions are independent and deterministic, and each result is kept on disk when it is there, so an evaluation that was
+killed goes on with what is finished and ends with the same document. The hold-out's candles are not even traded until it
+is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import structlog
+
+from trader.core import wall
+from trader.core.config import config_hash
+from trader.core.errors import UserError
+from trader.core.money import to_amount
+from trader.lab import judgement, rivals, stats, verdict
+from trader.lab.audit import audit
+from trader.lab.history import History, load_history
+from trader.lab.kept import DEFAULT, Folder, folder_of
+from trader.lab.simulation import Simulation, Stopped, simulate
+from trader.lab.variants import MAIN, TWINS, Variant, cost_kind, path_kind, variants
+from trader.lab.windows import Grid, Lengths, Split, Window, grid, lengths, split
+from trader.report.series import EquityCurve
+from trader.session.engine import Engine, archetypes_of
+from trader.session.path_error import RULES
+from trader.session.summary import Progress, StopFlag
+from trader.store import trials
+from trader.store.store import open_store, persistent
+
+if TYPE_CHECKING:
+    from trader.core.config import Config
+    from trader.store.store import Store
+
+log = structlog.get_logger("evaluate")
+
+Report = Callable[[Progress], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller wants beside the config.
+
+    url: database with the registry of trials; folder: where finished sessions are kept; open_holdout: judge the last part
+    too, and have that counted; progress: called as sessions advance; stop: looked at as they do.
+    """
+
+    url: str
+    folder: Path = DEFAULT
+    open_holdout: bool = False
+    progress: Report = None
+    stop: StopFlag | None = None
+
+
+def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
+    """The evaluation of a config as one document (docs/evaluation.md tells every key).
+
+    Raises:
+        UserError: a feed without a history, candles that are missing or too few, a database without a registry.
+        Stopped: `wishes.stop` was asked for; what is finished is kept.
+    """
+    if wishes.url == "memory":
+        raise UserError('store.url: "memory" has no registry of trials; name a database with --db')
+    whole = load_history(config)
+    parts = lengths(config.evaluation, len(whole))
+    history = whole.until(parts.development)
+    with open_store(wishes.url, create=True) as opened:
+        store = persistent(opened)
+        found = _Sessions(config, history, wishes).run(variants(config))
+        main = [found[each.name] for each in variants(config) if each.kind == MAIN]
+        cut = split(history, parts, main)
+        steps = grid(curve_of(main[0], history), cut)
+        series = _series(config, history, steps, found)
+        _register(store, config, history, series)
+        told = trials.on_same_data(store, history.source, history.symbols, _span(history))
+        document = _document(config, history, (parts, cut), series, told)
+        document["audit"] = audit(config, history).as_dict()
+        if wishes.open_holdout:
+            document["holdout"] |= _open(config, whole, parts, wishes, store)
+        return _judged(document)
+
+
+def curve_of(simulation: Simulation, history: History) -> EquityCurve:
+    """A simulation's equity."""
+    return EquityCurve(simulation.times, simulation.equity, simulation.start, history.base_ms)
+
+
+class _Sessions:
+    """Runs the sessions of a plan, or finds them finished, and tells how far they are."""
+
+    def __init__(self, config: Config, history: History, wishes: Wishes) -> None:
+        self._history = history
+        self._wishes = wishes
+        self._folder: Folder = folder_of(wishes.folder, config, history)
+        self._done = 0
+        self._total = 0
+
+    def run(self, plan: list[Variant]) -> dict[str, Simulation]:
+        """Every session of the plan by name."""
+        frames = len(self._history.block)
+        self._total = frames * len(plan)
+        found = {}
+        for place, variant in enumerate(plan):
+            self._done = place * frames
+            found[variant.name] = self._one(variant)
+        return found
+
+    def _one(self, variant: Variant) -> Simulation:
+        kept = self._folder.load(variant.name)
+        if kept is not None:
+            return kept
+        log.info("session", kind=variant.kind, seed=variant.seed)
+        history = replace(self._history, instruments=variant.instruments(self._history.instruments))
+        simulation = simulate(variant.config, history, self._advanced)
+        self._folder.save(variant.name, simulation)
+        return simulation
+
+    def _advanced(self, frames: int, engine: Engine) -> None:
+        if self._wishes.stop is not None and self._wishes.stop.requested:
+            raise Stopped
+        if self._wishes.progress is not None:
+            counts = engine.counts
+            equity = engine.equity() if counts.frames else to_amount(engine.config.pool.capital)
+            self._wishes.progress(Progress(self._done + frames, self._total, counts.trades, equity, counts.last_ms))
+
+
+def _series(config: Config, history: History, steps: Grid, found: dict[str, Simulation]) -> judgement.Series:
+    """Step returns of all sessions and rivals."""
+    seeds = [config.session.seed + k for k in range(config.evaluation.seeds)]
+
+    def returns(kind: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        made = [found[f"{kind}-{seed}"] for seed in seeds if f"{kind}-{seed}" in found]
+        return np.array([steps.returns(curve_of(each, history)) for each in made])
+
+    main = [found[f"{MAIN}-{seed}"] for seed in seeds]
+    archetypes = np.array([rivals.archetype_returns(each, steps) for each in main])
+    holders = rivals.holders(rivals.board(config, history, steps))
+    own = config.exchange.path
+    return judgement.Series(
+        steps=steps,
+        population=returns(MAIN),
+        archetypes=archetypes,
+        names=_sorted_archetypes(config),
+        twins={twin: returns(twin) for twin in TWINS if f"{twin}-{seeds[0]}" in found},
+        costs={multiple: returns(cost_kind(multiple)) for multiple in config.evaluation.costs},
+        paths={rule: returns(MAIN if rule == own else path_kind(rule))[:1] for rule in dict.fromkeys((own, *RULES))},
+        rivals={**holders, "last_best": rivals.last_best(archetypes.mean(axis=0), steps)},
+        random=rivals.random_agents(config, history, steps, main, draws=config.evaluation.draws, seed=judgement.SEED),
+        block=config.evaluation.block,
+    )
+
+
+def _sorted_archetypes(config: Config) -> tuple[str, ...]:
+    """Names in the order of their numbers, as the columns of a simulation."""
+    from agents.plugins import known
+
+    wanted = set(archetypes_of(config))
+    return tuple(name for name in known(config.population.plugins) if name in wanted)
+
+
+def _span(history: History) -> tuple[int, int]:
+    return int(history.times[0]), int(history.times[-1])
+
+
+def _register(store: Store, config: Config, history: History, series: judgement.Series) -> None:
+    """Enter every session in the registry of trials: those of the population with their ratio out of sample."""
+    data, started = history.trial_data(config.feed.timeframes), wall.utc_text()
+    ratios = stats.moments(series.population[:, series.steps.test]).sharpe
+    main = iter(ratios.tolist())
+    for each in variants(config):
+        ratio = next(main) if each.kind == MAIN else None
+        trials.register(
+            store, data, config_hash=config_hash(each.config), purpose=each.purpose, seed=each.seed, started_utc=started,
+            sharpe=ratio if ratio is not None and np.isfinite(ratio) else None,
+        )  # fmt: skip
+
+
+def _document(
+    config: Config, history: History, cut: tuple[Lengths, Split], series: judgement.Series, told: trials.Trials
+) -> dict[str, Any]:
+    """All figures; the verdict comes last and stands first."""
+    parts, windows = cut
+    headline, spa = series.headline, judgement.tests(series)
+    variance = float(np.var(told.sharpes, ddof=1)) if len(told.sharpes) > 1 else None
+    costs, pbo = judgement.costs(series), judgement.overfitting(series)
+    return {
+        "verdict": "",
+        "significant": False,
+        "trials": told.count,
+        "dsr": float(stats.deflated_sharpe(headline, told.count, variance)),
+        "pbo": pbo["probability"],
+        "pbo_band": pbo["band"],
+        "spa_p": max(test["p_value"] for test in spa.values()),
+        "break_even_cost": costs["break_even"],
+        "criteria": [],
+        "out_of_sample": judgement.out_of_sample(series),
+        "in_sample": judgement.in_sample(series),
+        "baselines": judgement.baselines(series),
+        "twins": judgement.twins(series),
+        "tests": spa,
+        "overfitting": pbo,
+        "costs": costs,
+        "paths": judgement.paths(series),
+        "data": {
+            "kind": history.kind, "source": history.source, "symbols": list(history.symbols),
+            "content": history.content, "begin_ms": int(history.times[0]), "end_ms": windows.tests[-1].end_ms,
+            "frames": parts.development,
+        },
+        "split": {
+            "train_frames": parts.train, "test_frames": parts.test, "embargo_frames": parts.embargo,
+            "purge_frames": windows.purge_ms // history.base_ms, "purge_capped": windows.capped,
+            "step_ms": series.steps.step_ms,
+        },
+        "holdout": {"frames": parts.holdout, "openings": told.holdouts, "opened": False},
+        "config_hash": config_hash(config),
+        "seeds": [config.session.seed + k for k in range(config.evaluation.seeds)],
+        "sessions": len(variants(config)),
+    }  # fmt: skip
+
+
+def _judged(document: dict[str, Any]) -> dict[str, Any]:
+    document["criteria"] = verdict.criteria(document)
+    document["significant"] = all(item["held"] for item in document["criteria"])
+    document["verdict"] = verdict.sentence(document)
+    return document
+
+
+def _open(config: Config, whole: History, parts: Lengths, wishes: Wishes, store: Store) -> dict[str, Any]:
+    """Judge the hold-out, and have it counted: the population's sessions over the whole history, its last part alone."""
+    plan = [each for each in variants(config) if each.kind == MAIN]
+    data = whole.trial_data(config.feed.timeframes)
+    trials.register(
+        store, data, config_hash=config_hash(config), purpose=trials.HOLDOUT, seed=config.session.seed,
+        started_utc=wall.utc_text(),
+    )  # fmt: skip
+    found = _Sessions(config, whole, wishes).run(plan)
+    begin = int(whole.times[parts.development - 1]) + (1 + parts.embargo) * whole.base_ms
+    held = Window(begin, int(whole.times[-1]) + whole.base_ms)
+    cut = Split(held, (held,), 0, capped=False)
+    steps = grid(curve_of(found[plan[0].name], whole), cut)
+    population = np.mean([steps.returns(curve_of(found[each.name], whole)) for each in plan], axis=0)[steps.test]
+    openings = trials.on_same_data(store, whole.source, whole.symbols, _span(whole)).holdouts
+    told = judgement.figures(population, steps, config.evaluation.block)
+    return {"opened": True, "openings": openings, "steps": int(steps.test.sum()), **told}
