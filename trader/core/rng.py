@@ -26,6 +26,7 @@ class Stream(IntEnum):
     IMMIGRANT = 6
     PATH = 7
     CONTROL = 8
+    PLACEBO = 9
     BIRTH = 20
 
 

@@ -23,6 +23,7 @@ from trader.lab import judgement, rivals, stats, verdict
 from trader.lab.audit import audit
 from trader.lab.history import History, load_history
 from trader.lab.kept import DEFAULT, Folder, folder_of
+from trader.lab.oracle_share import oracle_share
 from trader.lab.simulation import Simulation, Stopped, simulate
 from trader.lab.variants import MAIN, TWINS, Variant, cost_kind, path_kind, variants
 from trader.lab.windows import Grid, Lengths, Split, Window, grid, lengths, split
@@ -79,6 +80,8 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         _register(store, config, history, series)
         told = trials.on_same_data(store, history.source, history.symbols, _span(history))
         document = _document(config, history, (parts, cut), series, told)
+        headline = series.population.mean(axis=0)
+        document["oracle"] = oracle_share(config, history, steps, main, headline)
         document["audit"] = audit(config, history).as_dict()
         if wishes.open_holdout:
             document["holdout"] |= _open(config, whole, parts, wishes, store)

@@ -94,10 +94,14 @@ def _costs(document: Mapping[str, Any]) -> list[str]:
     costs = document["costs"]
     sweep = ", ".join(f"x{item['multiple']:g} {percent(item['annual_return'])}" for item in costs["sweep"])
     paths = ", ".join(f"{rule} {percent(value)}" for rule, value in document["paths"].items())
-    return [
-        f"Costs: {sweep}; {costs['told']}",
-        f"Inside the candle (first seed): {paths}",
-    ]
+    lines = [f"Costs: {sweep}; {costs['told']}", f"Inside the candle (first seed): {paths}"]
+    oracle = document["oracle"]
+    if oracle is not None:
+        lines.append(
+            f"Of the oracle's profit at equal gross exposure: {oracle['share']:.0%} (a year and unit of exposure"
+            f" {percent(oracle['population'])} of {percent(oracle['oracle'])}; mean exposure {oracle['mean_exposure']:.1%})"
+        )
+    return lines
 
 
 def _in_sample(document: Mapping[str, Any]) -> list[str]:

@@ -109,7 +109,7 @@ def load_history(config: Config) -> History:
         raise UserError("session.candles: a made-up market is endless; say how many candles to evaluate on")
     feed = make_feed(config)
     try:
-        block = _joined(list(_limited(feed, limit)))
+        block = joined(list(_limited(feed, limit)))
         source = trials.source_of(feed.kind, config.session.seed, _settings(config))
         return History(feed.kind, source, milliseconds(config.feed.base_timeframe), feed.instruments, block)
     finally:
@@ -140,8 +140,8 @@ def _limited(feed: Feed, limit: int | None) -> Iterator[Block]:
             return
 
 
-def _joined(blocks: list[Block]) -> Block:
-    """One block of many.
+def joined(blocks: list[Block]) -> Block:
+    """One block of many, of one feed or journal.
 
     Raises:
         UserError: there is nothing.
