@@ -57,6 +57,15 @@ def test_the_holdout_is_not_traded_until_it_is_opened_and_every_opening_counts(s
         assert plain(opened["out_of_sample"]) == plain(closed["out_of_sample"])
 
 
+def test_a_population_that_never_trades_is_told_so(small_config, evaluated):
+    found = evaluated(
+        small_config("pool.capital=0.001", "evaluation.costs=[1.0]", "evaluation.seeds=1", "session.candles=1500")
+    )
+    assert "did not trade" in found["verdict"]
+    assert not found["significant"]
+    assert found["spa_p"] == 1.0
+
+
 def test_memory_has_no_registry(small_config, tmp_path):
     from trader.lab.evaluate import Wishes, evaluate
 
@@ -68,6 +77,7 @@ def test_memory_has_no_registry(small_config, tmp_path):
     ("sets", "line"),
     [
         (["session.candles=30"], "out of sample"),
+        (["session.candles=900", "population.size=20", "--open-holdout"], "evaluation.holdout: 180 candles"),
         (["evaluation.train=0.9"], "evaluation"),
         (["evaluation.costs=[0.0, 2.0]"], "evaluation: costs"),
         (['feed.kind="live"', "session.candles=100", 'feed.base_timeframe="1h"'], "has no history"),
@@ -76,7 +86,7 @@ def test_memory_has_no_registry(small_config, tmp_path):
 def test_bad_input_is_one_line_and_code_2(sets, line, tmp_path):
     config = tmp_path / "c.toml"
     config.write_text('[feed]\nkind = "synthetic"\nsymbols = ["BTC/USDT"]\n[session]\ncandles = 3000\n')
-    words = [part for text in sets for part in ("--set", text)]
+    words = [part for text in sets for part in ((text,) if text.startswith("--") else ("--set", text))]
     done = command(tmp_path, "evaluate", str(config), *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1

@@ -7,7 +7,7 @@ is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,8 @@ from trader.lab.kept import DEFAULT, Folder, folder_of
 from trader.lab.oracle_share import oracle_share
 from trader.lab.simulation import Simulation, Stopped, simulate
 from trader.lab.variants import MAIN, TWINS, Variant, cost_kind, path_kind, variants
-from trader.lab.windows import Grid, Lengths, Split, Window, grid, lengths, split
-from trader.report.series import EquityCurve
+from trader.lab.windows import FEWEST_STEPS, Grid, Lengths, Split, Window, grid, lengths, split
+from trader.report.series import EquityCurve, step_of
 from trader.session.engine import Engine, archetypes_of
 from trader.session.path_error import RULES
 from trader.session.summary import Progress, StopFlag
@@ -69,6 +69,8 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         raise UserError('store.url: "memory" has no registry of trials; name a database with --db')
     whole = load_history(config)
     parts = lengths(config.evaluation, len(whole))
+    if wishes.open_holdout:
+        _check_holdout(whole, parts)
     history = whole.until(parts.development)
     with open_store(wishes.url, create=True) as opened:
         store = persistent(opened)
@@ -80,6 +82,7 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         _register(store, config, history, series)
         told = trials.on_same_data(store, history.source, history.symbols, _span(history))
         document = _document(config, history, (parts, cut), series, told)
+        document["activity"] = activity(steps, main)
         headline = series.population.mean(axis=0)
         document["oracle"] = oracle_share(config, history, steps, main, headline)
         document["audit"] = audit(config, history).as_dict()
@@ -91,6 +94,34 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
 def curve_of(simulation: Simulation, history: History) -> EquityCurve:
     """A simulation's equity."""
     return EquityCurve(simulation.times, simulation.equity, simulation.start, history.base_ms)
+
+
+def activity(steps: Grid, simulations: Sequence[Simulation]) -> dict[str, float]:
+    """Of the population out of sample, mean over its seeds: trades a session, gross exposure, costs a year, of equity."""
+    tested = [steps.frames(each.times) for each in simulations]
+    years = float(steps.test.sum()) / steps.per_year
+    pairs = list(zip(simulations, tested, strict=True))
+    return {
+        "trades": float(np.mean([np.isin(each.opened, each.times[inside]).sum() for each, inside in pairs])),
+        "exposure": float(np.mean([(each.gross.sum(axis=1) / each.equity)[inside].mean() for each, inside in pairs])),
+        "costs": float(np.mean([(each.costs / each.equity)[inside].sum() / years for each, inside in pairs])),
+    }
+
+
+def _check_holdout(whole: History, parts: Lengths) -> None:
+    """A hold-out is opened only if it can be judged: an opening cannot be taken back.
+
+    Raises:
+        UserError: there is none, or it is too short.
+    """
+    nothing = np.zeros(parts.development)
+    step = step_of(EquityCurve(whole.times[: parts.development], nothing, 0.0, whole.base_ms))
+    steps = (parts.holdout - parts.embargo) * whole.base_ms // step - 1
+    if steps < FEWEST_STEPS:
+        raise UserError(
+            f"evaluation.holdout: {parts.holdout} candles are {max(steps, 0)} whole steps, and at least {FEWEST_STEPS} are"
+            " needed to judge it"
+        )
 
 
 class _Sessions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +36,7 @@ def _head(document: Mapping[str, Any]) -> list[str]:
 
 def _result(document: Mapping[str, Any]) -> list[str]:
     out = document["out_of_sample"]
+    activity = document["activity"]
     needed, steps = out["minimum_track_record_steps"], out["steps"]
     record = f"{needed:,.0f} steps" if needed < 1e9 else "no length"
     return [
@@ -42,10 +44,14 @@ def _result(document: Mapping[str, Any]) -> list[str]:
         f"  annual return      {percent(out['annual_return'])}{span(out['annual_return_interval'])}",
         f"  of each seed       {', '.join(percent(value) for value in out['seeds_annual_return'])}",
         (
-            f"  Sharpe ratio       {out['sharpe']:.2f}{_interval(out['sharpe_interval'])}, {document['trials']} trials;"
-            f" deflated {document['dsr']:.2f}"
+            f"  Sharpe ratio       {_number(out['sharpe'])}{_interval(out['sharpe_interval'])}, {document['trials']} trials;"
+            f" deflated {_number(document['dsr'])}"
         ),
         f"  max drawdown       {percent(-out['max_drawdown'])}",
+        (
+            f"  activity           {activity['trades']:,.0f} trades a seed, gross exposure {activity['exposure']:.2%} of equity,"
+            f" costs {activity['costs']:.2%} of equity a year"
+        ),
         f"  track record       {record} would be enough to call it positive, were it the only trial; it has {steps:,}",
         f"  windows            {', '.join(percent(window['total_return']) for window in out['windows'])}",
     ]
@@ -55,7 +61,7 @@ def _criteria(document: Mapping[str, Any]) -> list[str]:
     lines = ["Conditions of a significant result"]
     for item in document["criteria"]:
         held = "holds" if item["held"] else "does not hold"
-        lines.append(f"  {item['name']:<44}{item['value']:>10.4f}  {item['bound']:<7} {held}")
+        lines.append(f"  {item['name']:<44}{_number(item['value'], 4):>10}  {item['bound']:<7} {held}")
     return lines
 
 
@@ -81,10 +87,10 @@ def _tests(document: Mapping[str, Any]) -> list[str]:
             f" superior (StepM): {better}"
         )
     random, pbo = document["baselines"]["random_agents"], document["overfitting"]
-    band = f" [{pbo['band'][0]:.2f}, {pbo['band'][1]:.2f}]"
+    chance = f"{_number(pbo['probability'])}{_interval(pbo['band'])}"
     lines += [
         f"  random agents: {random['draws']} draws, p {random['p_value']:.3f}",
-        f"  probability of overfitting, picking the best of {pbo['strategies']}: {pbo['probability']:.2f}{band}",
+        f"  probability of overfitting, picking the best of {pbo['strategies']}: {chance}",
         f"  look-ahead audit: {document['audit']['moments']} moments, {len(document['audit']['differences'])} differences",
     ]
     return lines
@@ -127,7 +133,11 @@ def _holdout(document: Mapping[str, Any]) -> list[str]:
 
 
 def _interval(interval: Sequence[float] | None) -> str:
-    return f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
+    return f" [{_number(interval[0])}, {_number(interval[1])}]" if interval else ""
+
+
+def _number(value: float, places: int = 2) -> str:
+    return f"{value:.{places}f}" if math.isfinite(value) else "-"
 
 
 def _columns(table: Sequence[Sequence[str]]) -> list[str]:

@@ -225,8 +225,10 @@ def costs(series: Series) -> dict[str, Any]:
 def break_even(sweep: Sequence[tuple[float, float]]) -> tuple[float | None, str]:
     """Multiple of the costs at which the return crosses zero; None where it does not cross within the sweep."""
     if sweep[0][1] <= 0:
-        cheapest = "without costs" if sweep[0][0] == 0 else f"at {sweep[0][0]:g} times the costs"
-        return (0.0 if sweep[0][0] == 0 else None), f"loses already {cheapest}"
+        free = sweep[0][0] == 0
+        return (0.0 if free else None), "gains nothing " + (
+            "even without costs" if free else f"at {sweep[0][0]:g} times the costs"
+        )
     for (low, above), (high, below) in pairwise(sweep):
         if below <= 0:
             found = low + (high - low) * above / (above - below)

@@ -32,7 +32,7 @@ def oracle_share(
     """
     if config.feed.kind != "synthetic" or config.feed.synthetic.mode != "planted":
         return None
-    tested = _frames(history, steps)
+    tested = steps.frames(history.times)
     found = planted_oracle(config, len(history))
     held = float(np.abs(found.positions[tested]).sum())
     best = float((found.gross - found.costs)[tested].sum()) / held if held else float("nan")
@@ -46,10 +46,3 @@ def oracle_share(
         "share": made / best if best > 0 else float("nan"),
         "mean_exposure": float(exposure / tested.sum()),
     }
-
-
-def _frames(history: History, steps: Grid) -> NDArray[np.bool_]:
-    """Traded frames that close in a step of a test window [T]."""
-    place = np.searchsorted(steps.points, history.times + history.base_ms, side="left") - 1
-    inside = (place >= 0) & (place < len(steps.test))
-    return inside & steps.test[np.clip(place, 0, len(steps.test) - 1)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -51,6 +52,8 @@ def sentence(document: Mapping[str, Any]) -> str:
         f"out of sample the population made {percent(out['annual_return'])}{span(out['annual_return_interval'])} a year"
     )
     count = f"{document['trials']} trial{'s' if document['trials'] != 1 else ''} on this data"
+    if not document["activity"]["trades"]:
+        return f"Not shown{where}: the population did not trade out of sample; {count}."
     if document["significant"]:
         return (
             f"Shown{where}: {made} after costs, above its twins; chance is an unlikely reason (SPA p {document['spa_p']:.3f},"
@@ -83,10 +86,19 @@ def _listed(names: list[str]) -> str:
 
 
 def percent(value: float) -> str:
-    """A fraction as signed per cent."""
-    return f"{100 * value:+.1f} %" if value == value else "-"  # noqa: PLR0124 - NaN
+    """A fraction as signed per cent, with two places below one per cent."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{100 * value:+.{_places(value)}f} %"
 
 
 def span(interval: Any) -> str:
     """` [low, high]` in per cent; nothing where there is no interval."""
-    return f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]" if interval else ""
+    if not interval:
+        return ""
+    places = _places(max(map(abs, interval)))
+    return " [" + ", ".join(f"{100 * value:+.{places}f}" for value in interval) + "]"
+
+
+def _places(value: float) -> int:
+    return 1 if abs(value) >= 0.01 else 2

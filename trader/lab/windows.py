@@ -151,6 +151,12 @@ class Grid:
         """Steps of a year."""
         return steps_per_year(self.step_ms)
 
+    def frames(self, times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which frames, opening at `times` [T], close in a step of a test window."""
+        place = np.searchsorted(self.points, times + self.base_ms, side="left") - 1
+        inside = (place >= 0) & (place < len(self.test))
+        return np.asarray(inside & self.test[np.clip(place, 0, len(self.test) - 1)])
+
     def returns(self, curve: EquityCurve) -> NDArray[np.float64]:
         """Simple returns of a curve on the steps; once nothing is left, 0."""
         _, values = on_grid(curve, self.step_ms)
