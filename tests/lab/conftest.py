@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trader.core.config import load
-from trader.lab.evaluate import Wishes, evaluate
+from trader.lab.evaluate import evaluate
+from trader.lab.sessions import Wishes
 
 SMALL = (
     'feed.kind="synthetic"', 'feed.symbols=["BTC/USDT"]', 'feed.timeframes=["1h", "4h"]', "session.candles=3000",

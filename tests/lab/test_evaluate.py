@@ -19,7 +19,8 @@ CONTRACT = ("verdict", "significant", "trials", "dsr", "pbo", "spa_p", "break_ev
 
 @pytest.fixture(scope="module")
 def document(small_config, tmp_path_factory):
-    from trader.lab.evaluate import Wishes, evaluate
+    from trader.lab.evaluate import evaluate
+    from trader.lab.sessions import Wishes
 
     folder = tmp_path_factory.mktemp("evaluated")
     return evaluate(small_config(), Wishes(str(folder / "t.db"), folder / "kept"))
@@ -67,7 +68,8 @@ def test_a_population_that_never_trades_is_told_so(small_config, evaluated):
 
 
 def test_memory_has_no_registry(small_config, tmp_path):
-    from trader.lab.evaluate import Wishes, evaluate
+    from trader.lab.evaluate import evaluate
+    from trader.lab.sessions import Wishes
 
     with pytest.raises(UserError, match="no registry"):
         evaluate(small_config(), Wishes("memory", tmp_path))

@@ -14,6 +14,7 @@ from trader.lab import evaluate as module
 from trader.lab import stats
 from trader.lab.audit import audit
 from trader.lab.history import filled, load_history
+from trader.lab.sessions import Wishes
 
 QUICK = (
     "evaluation.costs=[1.0]", "evaluation.draws=100", "engine.threads=1", "levels.evolution.every=720",
@@ -112,7 +113,7 @@ def test_noise_twenty_times(tmp_path):
     documents = []
     for seed in range(200, 220):
         config = null(seed, "session.candles=8000", "evaluation.seeds=3")
-        documents.append(module.evaluate(config, module.Wishes(str(tmp_path / "t.db"), tmp_path / "kept")))
+        documents.append(module.evaluate(config, Wishes(str(tmp_path / "t.db"), tmp_path / "kept")))
     p = stats.holm(np.array([document["spa_p"] for document in documents]))
     print("SPA p of 20 null markets:", sorted(round(document["spa_p"], 3) for document in documents))
     assert (p < 0.05).sum() <= 1
@@ -124,7 +125,7 @@ def test_a_planted_edge_of_the_default_strength_is_found(tmp_path):
     """Edge 1, 20,000 hours, three seeds: four markets of four."""
     for seed in (7, 11, 21, 22):
         config = planted(seed, "session.candles=20000", "population.size=200")
-        found = module.evaluate(config, module.Wishes(str(tmp_path / "t.db"), tmp_path / "kept"))
+        found = module.evaluate(config, Wishes(str(tmp_path / "t.db"), tmp_path / "kept"))
         print(seed, found["verdict"], found["oracle"])
         assert found["significant"]
 

@@ -36,6 +36,7 @@ for command in (runs.run, runs.replay, runs.resume, runs.verify):
     app.command()(command)
 app.command()(report.report)
 app.command()(evaluate.evaluate)
+app.command()(evaluate.ablate)
 app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
 app.add_typer(configs.app, name="config")

@@ -7,55 +7,31 @@ is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import structlog
 
 from trader.core import wall
 from trader.core.config import config_hash
 from trader.core.errors import UserError
-from trader.core.money import to_amount
 from trader.lab import judgement, rivals, stats, verdict
 from trader.lab.audit import audit
 from trader.lab.history import History, load_history
-from trader.lab.kept import DEFAULT, Folder, folder_of
 from trader.lab.oracle_share import oracle_share
-from trader.lab.simulation import Simulation, Stopped, simulate
-from trader.lab.variants import MAIN, TWINS, Variant, cost_kind, path_kind, variants
+from trader.lab.sessions import Sessions, Wishes, check_registry, curve_of, enter_trials
+from trader.lab.simulation import Simulation
+from trader.lab.variants import MAIN, TWINS, cost_kind, path_kind, variants
 from trader.lab.windows import FEWEST_STEPS, Grid, Lengths, Split, Window, grid, lengths, split
 from trader.report.series import EquityCurve, step_of
-from trader.session.engine import Engine, archetypes_of
+from trader.session.engine import archetypes_of
 from trader.session.path_error import RULES
-from trader.session.summary import Progress, StopFlag
 from trader.store import trials
 from trader.store.store import open_store, persistent
 
 if TYPE_CHECKING:
     from trader.core.config import Config
     from trader.store.store import Store
-
-log = structlog.get_logger("evaluate")
-
-Report = Callable[[Progress], None] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the caller wants beside the config.
-
-    url: database with the registry of trials; folder: where finished sessions are kept; open_holdout: judge the last part
-    too, and have that counted; progress: called as sessions advance; stop: looked at as they do.
-    """
-
-    url: str
-    folder: Path = DEFAULT
-    open_holdout: bool = False
-    progress: Report = None
-    stop: StopFlag | None = None
 
 
 def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
@@ -65,8 +41,7 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         UserError: a feed without a history, candles that are missing or too few, a database without a registry.
         Stopped: `wishes.stop` was asked for; what is finished is kept.
     """
-    if wishes.url == "memory":
-        raise UserError('store.url: "memory" has no registry of trials; name a database with --db')
+    check_registry(wishes.url)
     whole = load_history(config)
     parts = lengths(config.evaluation, len(whole))
     if wishes.open_holdout:
@@ -74,12 +49,15 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
     history = whole.until(parts.development)
     with open_store(wishes.url, create=True) as opened:
         store = persistent(opened)
-        found = _Sessions(config, history, wishes).run(variants(config))
-        main = [found[each.name] for each in variants(config) if each.kind == MAIN]
+        plan = variants(config)
+        found = Sessions(config, history, wishes).run(plan)
+        main = [found[each.name] for each in plan if each.kind == MAIN]
         cut = split(history, parts, main)
         steps = grid(curve_of(main[0], history), cut)
         series = _series(config, history, steps, found)
-        _register(store, config, history, series)
+        ratios = stats.moments(series.population[:, steps.test]).sharpe.tolist()
+        names = [each.name for each in plan if each.kind == MAIN]
+        enter_trials(store, config, history, plan, dict(zip(names, ratios, strict=True)))
         told = trials.on_same_data(store, history.source, history.symbols, _span(history))
         document = _document(config, history, (parts, cut), series, told)
         document["activity"] = activity(steps, main)
@@ -89,11 +67,6 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         if wishes.open_holdout:
             document["holdout"] |= _open(config, whole, parts, wishes, store)
         return _judged(document)
-
-
-def curve_of(simulation: Simulation, history: History) -> EquityCurve:
-    """A simulation's equity."""
-    return EquityCurve(simulation.times, simulation.equity, simulation.start, history.base_ms)
 
 
 def activity(steps: Grid, simulations: Sequence[Simulation]) -> dict[str, float]:
@@ -122,45 +95,6 @@ def _check_holdout(whole: History, parts: Lengths) -> None:
             f"evaluation.holdout: {parts.holdout} candles are {max(steps, 0)} whole steps, and at least {FEWEST_STEPS} are"
             " needed to judge it"
         )
-
-
-class _Sessions:
-    """Runs the sessions of a plan, or finds them finished, and tells how far they are."""
-
-    def __init__(self, config: Config, history: History, wishes: Wishes) -> None:
-        self._history = history
-        self._wishes = wishes
-        self._folder: Folder = folder_of(wishes.folder, config, history)
-        self._done = 0
-        self._total = 0
-
-    def run(self, plan: list[Variant]) -> dict[str, Simulation]:
-        """Every session of the plan by name."""
-        frames = len(self._history.block)
-        self._total = frames * len(plan)
-        found = {}
-        for place, variant in enumerate(plan):
-            self._done = place * frames
-            found[variant.name] = self._one(variant)
-        return found
-
-    def _one(self, variant: Variant) -> Simulation:
-        kept = self._folder.load(variant.name)
-        if kept is not None:
-            return kept
-        log.info("session", kind=variant.kind, seed=variant.seed)
-        history = replace(self._history, instruments=variant.instruments(self._history.instruments))
-        simulation = simulate(variant.config, history, self._advanced)
-        self._folder.save(variant.name, simulation)
-        return simulation
-
-    def _advanced(self, frames: int, engine: Engine) -> None:
-        if self._wishes.stop is not None and self._wishes.stop.requested:
-            raise Stopped
-        if self._wishes.progress is not None:
-            counts = engine.counts
-            equity = engine.equity() if counts.frames else to_amount(engine.config.pool.capital)
-            self._wishes.progress(Progress(self._done + frames, self._total, counts.trades, equity, counts.last_ms))
 
 
 def _series(config: Config, history: History, steps: Grid, found: dict[str, Simulation]) -> judgement.Series:
@@ -199,19 +133,6 @@ def _sorted_archetypes(config: Config) -> tuple[str, ...]:
 
 def _span(history: History) -> tuple[int, int]:
     return int(history.times[0]), int(history.times[-1])
-
-
-def _register(store: Store, config: Config, history: History, series: judgement.Series) -> None:
-    """Enter every session in the registry of trials: those of the population with their ratio out of sample."""
-    data, started = history.trial_data(config.feed.timeframes), wall.utc_text()
-    ratios = stats.moments(series.population[:, series.steps.test]).sharpe
-    main = iter(ratios.tolist())
-    for each in variants(config):
-        ratio = next(main) if each.kind == MAIN else None
-        trials.register(
-            store, data, config_hash=config_hash(each.config), purpose=each.purpose, seed=each.seed, started_utc=started,
-            sharpe=ratio if ratio is not None and np.isfinite(ratio) else None,
-        )  # fmt: skip
 
 
 def _document(
@@ -272,7 +193,7 @@ def _open(config: Config, whole: History, parts: Lengths, wishes: Wishes, store:
         store, data, config_hash=config_hash(config), purpose=trials.HOLDOUT, seed=config.session.seed,
         started_utc=wall.utc_text(),
     )  # fmt: skip
-    found = _Sessions(config, whole, wishes).run(plan)
+    found = Sessions(config, whole, wishes).run(plan)
     begin = int(whole.times[parts.development - 1]) + (1 + parts.embargo) * whole.base_ms
     held = Window(begin, int(whole.times[-1]) + whole.base_ms)
     cut = Split(held, (held,), 0, capped=False)

@@ -41,7 +41,7 @@ class Folder:
                 values = {field.name: found[field.name] for field in fields(Simulation)}
         except (OSError, KeyError, ValueError, zipfile.BadZipFile):
             return None
-        return Simulation(**{**values, "start": float(values["start"])})
+        return Simulation(**{**values, "start": float(values["start"]), "seconds": float(values["seconds"])})
 
     def save(self, name: str, simulation: Simulation) -> None:
         """Keep it; after a kill at any moment the file is whole or absent."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from trader.core import wall
 from trader.core.money import AMOUNT_SCALE
 from trader.core.rows import TABLES
 from trader.lab.flows import Rows, flows_of
@@ -38,6 +39,7 @@ class Simulation:
     net, gross: float64 [T, M], value of longs minus shorts, and of both together, at each close, of funded agents.
     costs: float64 [T], fees and slippage of funded agents; a trade's slippage counts where it ends.
     archetypes: float64 [T, A], what each archetype has earned since the start, open positions at their marks.
+    seconds: processor time it took; the one figure that another machine, or another day, tells otherwise.
     opened, closed: int64 [N], opens of the frames in which funded trades began and ended; still open: the largest int64.
     """
 
@@ -50,6 +52,7 @@ class Simulation:
     archetypes: Floats
     opened: Integers
     closed: Integers
+    seconds: float
 
 
 class Stopped(Exception):  # noqa: N818 - a request, not an error
@@ -70,6 +73,7 @@ def simulate(config: Config, history: History, report: Callable[[int, Engine], N
     compile_kernels()
     rows = Rows()
     engine = Engine(config, history.instruments, rows)
+    started = wall.processor_seconds()
     try:
         for first in range(0, len(history.block), FRAMES):
             engine.advance(history.block[first : first + FRAMES])
@@ -77,10 +81,10 @@ def simulate(config: Config, history: History, report: Callable[[int, Engine], N
                 report(min(first + FRAMES, len(history.block)), engine)
     finally:
         engine.close()
-    return _result(config, history, rows)
+    return _result(config, history, rows, wall.processor_seconds() - started)
 
 
-def _result(config: Config, history: History, rows: Rows) -> Simulation:
+def _result(config: Config, history: History, rows: Rows, seconds: float) -> Simulation:
     flows = flows_of(config, history, rows)
     marks = np.nan_to_num(history.marks())
     equity, spec = rows.table("equity"), TABLES["equity"]
@@ -95,4 +99,5 @@ def _result(config: Config, history: History, rows: Rows) -> Simulation:
         archetypes=flows.earned() + np.einsum("tam,tm->ta", held, marks),
         opened=flows.opened,
         closed=flows.closed,
+        seconds=seconds,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from trader.core.config import config_hash
 from trader.session.path_error import RULES
 from trader.store import trials
 
@@ -62,7 +63,7 @@ def variants(config: Config) -> list[Variant]:
     seeds = [changed(config, {"session.seed": first + k}) for k in range(config.evaluation.seeds)]
     found = [Variant(MAIN, each.session.seed, each, purpose=trials.EVALUATE) for each in seeds]
     for each in seeds:
-        found += [Variant(twin, each.session.seed, changed(each, _twin(config, twin))) for twin in TWINS]
+        found += twins(each)
         found += list(_costs(each))
     found += [
         Variant(path_kind(rule), first, changed(config, {"exchange.path": rule}))
@@ -70,6 +71,13 @@ def variants(config: Config) -> list[Variant]:
         if rule != config.exchange.path
     ]
     return found
+
+
+def twins(config: Config) -> list[Variant]:
+    """The twins of one session; none that would be the session itself, because nothing learns in it."""
+    own = config_hash(config)
+    made = [Variant(twin, config.session.seed, changed(config, _twin(config, twin))) for twin in TWINS]
+    return [twin for twin in made if config_hash(twin.config) != own]
 
 
 def cost_kind(multiple: float) -> str:
