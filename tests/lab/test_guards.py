@@ -7,14 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from trader.core import rng
 from trader.core.config import load
 from trader.core.features import FEATURES, FeatureEngine
 from trader.core.types import VOLUME, Block
+from trader.feeds.synthetic_oracle import oracle_positions, outcome
 from trader.lab import evaluate as module
-from trader.lab import stats
+from trader.lab import judgement, stats
 from trader.lab.audit import audit
 from trader.lab.history import filled, load_history
 from trader.lab.sessions import Wishes
+from trader.lab.windows import Split, Window, grid
+from trader.report.series import EquityCurve
+from trader.session.feeds import synthetic_feed
 
 QUICK = (
     "evaluation.costs=[1.0]", "evaluation.draws=100", "engine.threads=1", "levels.evolution.every=720",
@@ -96,6 +101,37 @@ def test_a_planted_edge_is_found(evaluated):
     assert found["oracle"]["oracle"] > 0
 
 
+def test_a_strategy_that_takes_sixty_per_cent_of_the_oracles_trades_is_reported_with_exactly_their_profit():
+    """The oracle's trades, six of ten, known in advance: what is reported is their profit to the last digit."""
+    config = planted(7, "session.candles=6000")
+    feed = synthetic_feed(config)
+    cost = config.exchange.fees.taker + config.exchange.slippage
+    truth = feed.truth(6000)
+    decided = oracle_positions(feed, truth, cost)
+    trade = np.cumsum(np.diff(decided, axis=0, prepend=0.0) != 0, axis=0) * 10 + np.arange(decided.shape[1])
+    taken = np.where(np.isin(trade, np.unique(trade)[rng.uniform(1, 1, 0, np.unique(trade), 0) < 0.6]), decided, 0.0)
+    known = outcome(truth, taken, cost)
+    profit = (known.gross - known.costs).mean(axis=1)
+    assert 0.3 < known.profit / outcome(truth, decided, cost).profit < 0.9
+    equity = 1e6 * (1.0 + np.cumsum(profit))
+    curve = EquityCurve(truth.times, equity, 1e6, feed.base_ms)
+    train = Window(int(truth.times[0]), int(truth.times[2400]))
+    steps = grid(
+        curve, Split(train, (Window(int(truth.times[2400]), int(truth.times[-1]) + feed.base_ms),), 0, capped=False)
+    )
+    nothing = np.zeros((1, len(steps.test), 2))
+    series = judgement.Series(
+        steps=steps, population=steps.returns(curve)[None, :], archetypes=nothing, names=("a", "b"), twins={}, costs={},
+        paths={}, rivals={}, random=nothing[:, :, 0], block=None,
+    )  # fmt: skip
+    found = judgement.out_of_sample(series)
+    inside = (truth.times >= steps.points[:-1][steps.test][0]) & (truth.times < steps.points[1:][steps.test][-1])
+    before = 1.0 + profit[: np.flatnonzero(inside)[0]].sum()
+    assert found["total_return"] == pytest.approx(profit[inside].sum() / before, rel=1e-9)
+    assert judgement.tests(series)["cash"]["p_value"] < 0.05
+    assert float(stats.deflated_sharpe(series.headline, 20)) > 0.95
+
+
 def null(seed, *sets):
     return config_of('feed.synthetic.mode="null"', f"session.seed={seed}", *sets)
 
@@ -107,12 +143,17 @@ def test_noise_is_not_significant(seed, evaluated):
     assert not found["significant"]
 
 
+FREE = ("exchange.fees={maker=0.0,taker=0.0}", "exchange.slippage=0.0", "exchange.impact=0.0")
+"""Without costs a population does not lose by trading, so chance has its fair share of profits."""
+
+
 @pytest.mark.nightly
-def test_noise_twenty_times(tmp_path):
+@pytest.mark.parametrize("costs", [(), FREE])
+def test_noise_twenty_times(costs, tmp_path):
     """At most one of twenty null markets is significant at 5 % after Holm, by SPA alone; none by all conditions."""
     documents = []
     for seed in range(200, 220):
-        config = null(seed, "session.candles=8000", "evaluation.seeds=3")
+        config = null(seed, "session.candles=8000", "evaluation.seeds=3", *costs)
         documents.append(module.evaluate(config, Wishes(str(tmp_path / "t.db"), tmp_path / "kept")))
     p = stats.holm(np.array([document["spa_p"] for document in documents]))
     print("SPA p of 20 null markets:", sorted(round(document["spa_p"], 3) for document in documents))

@@ -71,6 +71,8 @@ def _better(document: Mapping[str, Any]) -> str:
     if not ahead:
         missing = [item["name"] for item in document["criteria"] if not item["held"]]
         return "no rival did better, but not enough to rule out chance (" + ", ".join(missing) + ")"
+    if len(ahead) == len(others):
+        return "every rival and every twin did better, cash too"
     return _listed(ahead) + " did better"
 
 
