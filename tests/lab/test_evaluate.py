@@ -13,6 +13,8 @@ import pytest
 
 from trader.cli.output import plain
 from trader.core.errors import UserError
+from trader.lab.simulation import Stopped
+from trader.session.summary import StopFlag
 
 CONTRACT = ("verdict", "significant", "trials", "dsr", "pbo", "spa_p", "break_even_cost", "baselines")
 
@@ -67,6 +69,25 @@ def test_a_population_that_never_trades_is_told_so(small_config, evaluated):
     assert found["spa_p"] == 1.0
 
 
+def test_asked_to_stop_it_stops_and_goes_on_later(small_config, evaluated):
+    flag = StopFlag()
+    seen = []
+
+    def advanced(progress):
+        seen.append(progress.frames_done)
+        flag.requested = len(seen) > 8  # in the second session
+
+    config = small_config("evaluation.costs=[1.0]", "session.candles=2000")
+    with pytest.raises(Stopped):
+        evaluated(config, progress=advanced, stop=flag)
+    assert seen == sorted(seen)
+    before = len(seen)
+    flag.requested = False
+    found = evaluated(config, progress=lambda progress: seen.append(progress.frames_done), stop=flag)
+    assert found["sessions"] == 2 + 2 * 2 + 2
+    assert seen[before] > 1600  # the first session was kept
+
+
 def test_memory_has_no_registry(small_config, tmp_path):
     from trader.lab.evaluate import evaluate
     from trader.lab.sessions import Wishes
@@ -96,7 +117,7 @@ def test_bad_input_is_one_line_and_code_2(sets, line, tmp_path):
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_document(tmp_path):
-    """SIGKILL after the first, the second and the fifth finished session; then to the end, and once without a kill."""
+    """SIGKILL after the first and the fourth finished session; then to the end, and once without a kill."""
     config = tmp_path / "c.toml"
     config.write_text(
         '[session]\ncandles = 2500\nseed = 4\n[feed]\nkind = "synthetic"\nsymbols = ["BTC/USDT"]\n'
@@ -104,7 +125,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_document(tmp_path):
     )
     (tmp_path / "killed").mkdir()
     (tmp_path / "whole").mkdir()
-    for wanted in (1, 2, 5):
+    for wanted in (1, 4):
         kill_after(tmp_path / "killed", config, wanted)
     ends = [command(tmp_path / name, "evaluate", str(config), "--json", "--quiet") for name in ("killed", "whole")]
     assert [done.returncode for done in ends] == [0, 0]

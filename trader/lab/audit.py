@@ -16,10 +16,11 @@ import numpy as np
 from trader.core.rows import TABLES
 from trader.core.types import VOLUME
 from trader.lab.flows import Rows
+from trader.lab.simulation import Stopped
 from trader.session.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -52,13 +53,21 @@ class Audit:
         return {"ok": not self.differences, "moments": self.moments, "differences": list(self.differences)}
 
 
-def audit(config: Config, history: History, moments: int = MOMENTS) -> Audit:
-    """Run the config's session over the history up to each moment with true and with changed later candles."""
+def audit(
+    config: Config, history: History, moments: int = MOMENTS, stopped: Callable[[], bool] = lambda: False
+) -> Audit:
+    """Run the config's session over the history up to each moment with true and with changed later candles.
+
+    Raises:
+        Stopped: `stopped` said so between two moments.
+    """
     engine = Engine(config, history.instruments, Rows(()))
     differences = []
     done = 0
     try:
         for moment in _moments(history, moments):
+            if stopped():
+                raise Stopped
             engine.advance(history.block[done : moment - BEFORE])
             done = moment - BEFORE
             piece = history.block[done : moment + 1 + AFTER]

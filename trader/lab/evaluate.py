@@ -63,7 +63,7 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         document["activity"] = activity(steps, main)
         headline = series.population.mean(axis=0)
         document["oracle"] = oracle_share(config, history, steps, main, headline)
-        document["audit"] = audit(config, history).as_dict()
+        document["audit"] = audit(config, history, stopped=wishes.stopped).as_dict()
         if wishes.open_holdout:
             document["holdout"] |= _open(config, whole, parts, wishes, store)
         return _judged(document)

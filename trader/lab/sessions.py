@@ -46,6 +46,10 @@ class Wishes:
     progress: Report = None
     stop: StopFlag | None = None
 
+    def stopped(self) -> bool:
+        """Whether somebody asked for a stop."""
+        return self.stop is not None and self.stop.requested
+
 
 class Sessions:
     """Runs the sessions of a plan, or finds them finished, and tells how far they are."""
@@ -80,7 +84,7 @@ class Sessions:
         return simulation
 
     def _advanced(self, frames: int, engine: Engine) -> None:
-        if self._wishes.stop is not None and self._wishes.stop.requested:
+        if self._wishes.stopped():
             raise Stopped
         if self._wishes.progress is not None:
             counts = engine.counts
