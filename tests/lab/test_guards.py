@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from trader.core import rng
@@ -58,7 +59,7 @@ HONEST = FeatureEngine.update
 def test_a_leak_is_caught_and_nothing_else_is_told(leak, small_config, evaluated, monkeypatch):
     monkeypatch.setattr(FeatureEngine, "update", leak)
     found = evaluated(small_config("session.candles=1500", "evaluation.costs=[1.0]", "evaluation.seeds=1"))
-    assert found["verdict"].startswith("Invalid: the session looked ahead")
+    assert found["verdict"].startswith("Invalid: something looked ahead")
     assert not found["audit"]["ok"]
     assert not found["significant"]
 
@@ -80,6 +81,38 @@ def test_the_command_ends_with_code_1_where_something_looked_ahead(small_config,
     words = ["evaluate", str(file), "--db", str(tmp_path / "t.db"), "--keep", str(tmp_path / "kept"), "--quiet"]
     assert main(words) == 1
     assert capsys.readouterr().out.startswith("Invalid")
+
+
+PEEK = """
+import numpy as np
+from trader.core.features import FEATURES
+MEANING = "buys when the volume says that the next candle rises"
+VOLUME = FEATURES.index("relative_volume")
+
+
+def idea(features, genes):
+    return np.sign(features[VOLUME]), abs(features[VOLUME])
+"""
+
+
+def test_a_plugin_that_reads_a_doctored_column_is_caught(small_config, evaluated, tmp_path):
+    """Candles whose volume is thrice as high before a rise, and an idea that knows it: code without fault, files with one."""
+    made = load_history(small_config("session.candles=3000"))
+    candles = made.block.candles[:, 0].copy()
+    rises = np.append(candles[1:, 3] > candles[:-1, 3], False)
+    candles[:, VOLUME] = 1000.0 * np.where(rises, 3.0, 1.0)
+    folder = tmp_path / "binanceusdm" / "BTC-USDT"
+    folder.mkdir(parents=True)
+    columns = dict(zip(("open", "high", "low", "close", "volume"), candles.T, strict=True))
+    pd.DataFrame({"ts": made.block.times, **columns}).to_parquet(folder / "1h.parquet", index=False)
+    (tmp_path / "peek.py").write_text(PEEK)
+    found = evaluated(small_config(
+        'feed.kind="replay"', f'feed.data=["{tmp_path / "binanceusdm"}"]', f'population.plugins=["{tmp_path / "peek.py"}"]',
+        'population.archetypes=["peek"]', "evaluation.costs=[1.0]", "evaluation.seeds=1",
+    ))  # fmt: skip
+    assert found["verdict"].startswith("Invalid: something looked ahead (relative_volume of BTC/USDT 1h")
+    assert found["out_of_sample"]["annual_return"] > 0  # that is what it would have told
+    assert not found["significant"]
 
 
 # --- an edge that is there, and noise ------------------------------------------------------------------------------------

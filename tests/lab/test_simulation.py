@@ -34,6 +34,7 @@ def test_archetypes_add_up_to_the_pool(made):
     total = simulation.archetypes.sum(axis=1)
     assert np.abs(total).max() > 1.0
     assert np.allclose(total, simulation.equity - simulation.start, rtol=0, atol=1e-5)
+    assert simulation.exposures.sum() == pytest.approx((simulation.gross.sum(axis=1) / simulation.equity).mean())
 
 
 def test_costs_and_positions_are_those_of_the_database(made, tmp_path):

@@ -3,7 +3,7 @@
 The session is run to a moment once more from a state shortly before, in one block that crosses it, with every later
 price half as high again. Rows dated up to the moment, and entries decided up to it, must be those of the true candles, to
 the last bit. Code that peeks at the next candle (a feature, a memory, a level) decides something else and is told.
-What this cannot see is a leak that stands in the data itself: candles whose columns were written with knowledge of later ones.
+What this cannot see is a leak that stands in the files themselves: `trader.lab.foresight` looks for those.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from trader.core.rows import TABLES
 from trader.core.types import VOLUME
 from trader.lab.flows import Rows
+from trader.lab.foresight import foresight
 from trader.lab.simulation import Stopped
 from trader.session.engine import Engine
 
@@ -43,20 +44,28 @@ DECIDED: Final = "agent order_id side decided_ms requested_qty"
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How many moments were tried, and what differed, in words; empty: nothing looked ahead."""
+    """How many moments were tried, and what differed, in words; empty: nothing looked ahead. foresight: largest rank
+    correlation of a feature with the next return."""
 
     moments: int
     differences: tuple[str, ...]
+    foresight: float
 
     def as_dict(self) -> dict[str, Any]:
         """For the document."""
-        return {"ok": not self.differences, "moments": self.moments, "differences": list(self.differences)}
+        return {
+            "ok": not self.differences,
+            "moments": self.moments,
+            "differences": list(self.differences),
+            "foresight": self.foresight,
+        }
 
 
 def audit(
     config: Config, history: History, moments: int = MOMENTS, stopped: Callable[[], bool] = lambda: False
 ) -> Audit:
-    """Run the config's session over the history up to each moment with true and with changed later candles.
+    """Run the config's session over the history up to each moment with true and with changed later candles, and ask
+    the features whether the candles know the next one.
 
     Raises:
         Stopped: `stopped` said so between two moments.
@@ -76,7 +85,8 @@ def audit(
                 differences.append(found)
     finally:
         engine.close()
-    return Audit(moments, tuple(differences))
+    largest, told = foresight(config, history)
+    return Audit(moments, (*differences, *told), largest)
 
 
 def _moments(history: History, count: int) -> Iterator[int]:

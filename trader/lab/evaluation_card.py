@@ -91,7 +91,10 @@ def _tests(document: Mapping[str, Any]) -> list[str]:
     lines += [
         f"  random agents: {random['draws']} draws, p {random['p_value']:.3f}",
         f"  probability of overfitting, picking the best of {pbo['strategies']}: {chance}",
-        f"  look-ahead audit: {document['audit']['moments']} moments, {len(document['audit']['differences'])} differences",
+        (
+            f"  look-ahead audit: {document['audit']['moments']} moments, {len(document['audit']['differences'])} findings; no"
+            f" feature's rank correlation with the next return is beyond {document['audit']['foresight']:.2f}"
+        ),
     ]
     return lines
 

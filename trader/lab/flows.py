@@ -119,8 +119,8 @@ class Flows:
         return self._running(self.shape, (self.frame, self.archetype, self.market), self.quantity * self.side)
 
     def held_gross(self) -> Floats:
-        """Quantity after every frame, longs and shorts together, [T, M]."""
-        return self._running((self.shape[0], self.shape[2]), (self.frame, self.market), self.quantity)
+        """Quantity after every frame, longs and shorts together, [T, A, M]."""
+        return self._running(self.shape, (self.frame, self.archetype, self.market), self.quantity)
 
     def earned(self) -> Floats:
         """Cash that every archetype has got until the end of every frame, [T, A]."""

@@ -175,8 +175,11 @@ def last_best(returns: Floats, steps: Grid) -> Floats:
 
 
 def archetype_returns(simulation: Simulation, steps: Grid) -> Floats:
-    """Step returns [n, A] of every archetype, as if it had all the capital: what it earned ÷ equity before the step × A."""
+    """Step returns [n, A] of every archetype, as if it had the population's mean gross exposure to itself: what it earned ÷
+    equity before the step, times the population's exposure ÷ its own. Ratios do not depend on that factor."""
     place = np.searchsorted(simulation.times + steps.base_ms, steps.points, side="right")
     earned = np.concatenate((np.zeros((1, simulation.archetypes.shape[1])), simulation.archetypes))[place]
     equity = np.concatenate(([simulation.start], simulation.equity))[place]
-    return np.asarray(np.diff(earned, axis=0) / np.maximum(equity[:-1, None], 1e-9) * earned.shape[1])
+    own = simulation.exposures
+    factor = np.where(own > 0, own.sum() / np.where(own > 0, own, 1.0), 0.0)
+    return np.asarray(np.diff(earned, axis=0) / np.maximum(equity[:-1, None], 1e-9) * factor)

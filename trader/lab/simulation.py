@@ -40,6 +40,7 @@ class Simulation:
     costs: float64 [T], fees and slippage of funded agents; a trade's slippage counts where it ends.
     archetypes: float64 [T, A], what each archetype has earned since the start, open positions at their marks.
     seconds: processor time it took; the one figure that another machine, or another day, tells otherwise.
+    exposures: float64 [A], mean gross exposure of each archetype, as a share of equity.
     opened, closed: int64 [N], opens of the frames in which funded trades began and ended; still open: the largest int64.
     """
 
@@ -50,6 +51,7 @@ class Simulation:
     gross: Floats
     costs: Floats
     archetypes: Floats
+    exposures: Floats
     opened: Integers
     closed: Integers
     seconds: float
@@ -88,15 +90,18 @@ def _result(config: Config, history: History, rows: Rows, seconds: float) -> Sim
     flows = flows_of(config, history, rows)
     marks = np.nan_to_num(history.marks())
     equity, spec = rows.table("equity"), TABLES["equity"]
-    held = flows.held()
+    held, gross = flows.held(), flows.held_gross()
+    worth = equity[:, spec.position("equity")] / AMOUNT_SCALE
+    exposed = np.einsum("tam,tm->ta", gross, marks) / np.maximum(worth, 1e-9)[:, None]
     return Simulation(
         times=equity[:, spec.position("time_ms")],
-        equity=equity[:, spec.position("equity")] / AMOUNT_SCALE,
+        equity=worth,
         start=config.pool.capital,
         net=held.sum(axis=1) * marks,
-        gross=flows.held_gross() * marks,
+        gross=gross.sum(axis=1) * marks,
         costs=flows.costs(),
         archetypes=flows.earned() + np.einsum("tam,tm->ta", held, marks),
+        exposures=exposed.mean(axis=0),
         opened=flows.opened,
         closed=flows.closed,
         seconds=seconds,

@@ -34,7 +34,7 @@ def criteria(document: Mapping[str, Any]) -> list[dict[str, Any]]:
         gap = twin["population_minus_this"]["annual_return"]
         found.append(_criterion(f"annual return above {NAMES[name]}", gap, "> 0", gap > 0))
     audit = document["audit"]
-    found.append(_criterion("rows that depend on later candles", len(audit["differences"]), "0", audit["ok"]))
+    found.append(_criterion("signs that something looked ahead", len(audit["differences"]), "0", audit["ok"]))
     return found
 
 
@@ -45,7 +45,7 @@ def _criterion(name: str, value: float, bound: str, held: Any) -> dict[str, Any]
 def sentence(document: Mapping[str, Any]) -> str:
     """The verdict."""
     if not document["audit"]["ok"]:
-        return f"Invalid: the session looked ahead ({document['audit']['differences'][0]}); none of its figures means anything."
+        return f"Invalid: something looked ahead ({document['audit']['differences'][0]}); none of its figures means anything."
     out = document["out_of_sample"]
     where = " on a made-up market" if document["data"]["kind"] == "synthetic" else ""
     made = (
