@@ -124,6 +124,8 @@ def surrogate(history: History, seed: int, number: int) -> History:
     for begin, end in _stretches(block.present, first):
         order[begin:end] = begin + shuffled(end - begin, seed, number, begin)
     candles = _rebuilt(block.candles, ratios[order], value[order], first)
+    for m, instrument in enumerate(history.instruments):  # in units in which prices can be counted at all
+        candles[first:, m, :VOLUME] = np.round(candles[first:, m, :VOLUME], instrument.price_exponent)
     return replace(
         history, block=replace(block, candles=candles, present=np.isfinite(candles[:, :, CLOSE]), visits=None)
     )
