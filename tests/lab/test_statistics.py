@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from trader.lab import stats
-from trader.report import skill
+from trader.report import intervals, skill
 
 
 def noise(*shape, seed=1):
@@ -237,6 +237,19 @@ class TestSuperior:
             found += planted.p_value < 0.05
         assert rejected <= 5  # 40 draws at 5 %: more than 5 has a chance of 1 %
         assert found >= 32
+
+    def test_steps_are_archs_where_it_has_an_answer_and_all_may_be_superior(self):
+        from arch.bootstrap import StepM
+
+        returns = noise(300, 6, seed=12) + np.array([0.6, 0.25, 0.1, 0.0, -0.1, 0.3])
+        found = stats.superior_ability(returns, seed=3, resamples=400)
+        length = int(np.ceil(np.median([intervals.rule(returns[:, k]) for k in range(6)])))
+        theirs = StepM(np.zeros(300), -returns, block_size=length, reps=400, seed=3)
+        theirs.compute()
+        assert list(found.superior) == [int(place) for place in theirs.superior_models]
+        assert 0 < len(found.superior) < 6
+        steep = noise(300, 3, seed=2) * np.array([1.0, 0.2, 3.0]) + np.array([0.9, 0.05, 0.7])
+        assert stats.superior_ability(steep, seed=1, resamples=300).superior == (0, 1, 2)
 
     def test_names_the_superior_ones_even_beside_one_that_never_moved(self):
         returns = noise(400, 6, seed=2)

@@ -76,7 +76,7 @@ def test_symbols_have_one_spelling_and_one_order():
 
 REFUSED = {
     "session.sed=1": "--set: session.sed: unknown key; did you mean session.seed?",
-    "seeds=1": "--set: seeds: unknown key; did you mean session.seed?",
+    "seed=1": "--set: seed: unknown key; did you mean session.seed?",
     "levels.evolutoin.every=7": "--set: levels.evolutoin: unknown key; did you mean levels.evolution?",
     "session.seed=-1": "--set: session.seed: input should be greater than or equal to 0, not -1",
     "session.seed=true": "--set: session.seed: input should be a valid integer, not True",
@@ -185,7 +185,9 @@ def test_the_tree_is_frozen():
 
 OUTSIDE = {
     "session.name": "a", "session.checkpoint_every": 7, "session.checkpoint_keep": 7, "feed.data": ["x"],
-    "store.url": "memory", "engine.threads": 7, "feed.speed": 60.0,
+    "store.url": "memory", "engine.threads": 7, "feed.speed": 60.0, "evaluation.train": 0.4, "evaluation.test": 0.2,
+    "evaluation.embargo": 0.02, "evaluation.holdout": 0.1, "evaluation.seeds": 5, "evaluation.costs": [1.0],
+    "evaluation.block": 3.0, "evaluation.draws": 50,
 }  # fmt: skip
 
 

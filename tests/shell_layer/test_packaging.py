@@ -173,7 +173,7 @@ def test_the_schema_is_a_json_schema(capsys):
         schema = json.loads(capsys.readouterr().out)
         assert schema["additionalProperties"] is False
         assert set(schema["properties"]) == {
-            "session", "feed", "exchange", "population", "pool", "levels", "monitor", "store", "engine",
+            "session", "feed", "exchange", "population", "pool", "levels", "monitor", "store", "engine", "evaluation",
         }  # fmt: skip
 
 

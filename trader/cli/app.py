@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import trader
-from trader.cli import configs, data, db, doctor, lab, report, runs
+from trader.cli import configs, data, db, doctor, evaluate, lab, report, runs
 
 app = typer.Typer(
     help="Paper trading by a population that learns at several nested levels; everything it does is in SQL.",
@@ -35,6 +35,8 @@ def _options(
 for command in (runs.run, runs.replay, runs.resume, runs.verify):
     app.command()(command)
 app.command()(report.report)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.ablate)
 app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
 app.add_typer(configs.app, name="config")

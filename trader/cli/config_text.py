@@ -63,6 +63,7 @@ EXAMPLES: Final = {
     "exchange.instruments": "instruments.json",
     "exchange.tiers": "tiers.json",
     "population.archetypes": ["trend", "momentum"],
+    "evaluation.block": 5.0,
     "monitor.metrics_file": "metrics.prom",
     "monitor.metrics_port": 9464,
     "monitor.webhook": "https://example.org/hook",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, Strict, model_validator
 
+from trader.core.config_evaluation import EvaluationConfig
 from trader.core.config_file import check, read
 from trader.core.config_levels import LevelsConfig
 from trader.core.config_section import Section
@@ -371,6 +372,9 @@ class Config(Section):
     engine: EngineConfig = Field(EngineConfig(), description="how the work is done; changes no result")
     monitor: MonitorConfig = Field(
         MonitorConfig(), description="what a running session tells the outside", json_schema_extra=OUTSIDE_HASH
+    )
+    evaluation: EvaluationConfig = Field(
+        EvaluationConfig(), description="how `trader evaluate` cuts history", json_schema_extra=OUTSIDE_HASH
     )
 
     @model_validator(mode="after")

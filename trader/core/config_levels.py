@@ -23,6 +23,11 @@ class EvolutionConfig(Section):
         0.3, description="share of births decided by policies and their random control, when one of them is on"
     )
     immigrants: Fraction = Field(0.05, description="share of the children that have no parents")
+    blind: Flag = Field(
+        False,
+        description="who makes room and who has children is drawn by lot instead of judged: the random twin of a whole "
+        "population, against which `trader evaluate` measures selection",
+    )
 
 
 class PoolLevelConfig(Section):

@@ -28,6 +28,7 @@ class Stream(IntEnum):
     CONTROL = 8
     BANDIT = 9
     MODIFIER = 10
+    PLACEBO = 11
     BIRTH = 20
 
 

@@ -23,3 +23,8 @@ def utc_text() -> str:
 def seconds() -> float:
     """A clock that never goes back; only differences mean anything."""
     return time.perf_counter()
+
+
+def processor_seconds() -> float:
+    """Processor time of this process, all threads; only differences mean anything."""
+    return time.process_time()

@@ -33,7 +33,8 @@ NAMES: Final = {
 def card(report: Mapping[str, Any]) -> str:
     """The whole card."""
     parts = [
-        _head(report), _figures(report), _against(report), _trading(report), _paths(report), *_breakdowns(report),
+        _head(report), _figures(report), _against(report), _trading(report), _paths(report), _placebos(report),
+        *_breakdowns(report),
         _trades(report), _funnel(report), _notes(report),
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
@@ -162,6 +163,18 @@ def _paths(report: Mapping[str, Any]) -> list[str]:
         )
     lines = _columns(table, indent="")
     return [*lines, f"  {report['paths_told']}"] if report["paths_told"] else lines
+
+
+def _placebos(report: Mapping[str, Any]) -> list[str]:
+    """The whole session on histories without structure."""
+    found = report.get("placebos")
+    if not found:
+        return []
+    low, high = min(found["total_returns"]), max(found["total_returns"])
+    return [
+        f"Placebos: {found['told']}",
+        f"  total return {_percent(found['total_return'])}; theirs {_percent(low)} to {_percent(high)}, p {found['p_value']:.3f}",
+    ]
 
 
 def _breakdowns(report: Mapping[str, Any]) -> Iterable[list[str]]:

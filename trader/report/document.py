@@ -86,6 +86,7 @@ def build(run: Recorded) -> dict[str, Any]:
         "costs": _costs(funded, run.insurance_paid, run.liquidation_fees),
         "paths": {rule: dict(figures) for rule, figures in run.paths.items()} if run.paths else None,
         "paths_told": run.paths_told,
+        "placebos": None,
         "breakdown": {name: breakdown.breakdown(funded, column) for name, column in breakdown.GROUPS.items()},
         "trades": breakdown.extremes(funded),
         "funnel": _funnel(run.funnel),

@@ -15,6 +15,8 @@ import structlog
 from agents import controls, evolution, progress
 from agents import layout as at
 from agents.fitness import Fitness, estimate
+from trader.core import rng
+from trader.core.rng import Stream
 from trader.core.rows import Cause, Fate, float_bits
 from trader.session.grants import RULE_EQUAL, endow
 from trader.session.levels import LevelSpec, LevelUpdate
@@ -32,6 +34,8 @@ log = structlog.get_logger("evolution")
 
 GROUPS = ("frozen", "random")
 _COUNT, _SUM, _SQUARES, _TALLIES = range(4)
+_LOT = 1_000
+"""Number of the draw of a lot: beyond those with which an agent's genes are drawn from the same stream."""
 
 
 class SelectionLevel:
@@ -79,8 +83,9 @@ class SelectionLevel:
         fitness = estimate(population.days(), roster.archetype + np.where(control, 1_000_000, 0))
         eligible = roster.living & fitness.judged & ~control
         measured = self._measure(books, fitness)
-        elite = evolution.elite(np.where(eligible, fitness.shrunk, np.nan), self._elites)
-        ranking = self._ranking(fitness, eligible, population.column(at.CLOSED))
+        judge = self._drawn(fitness, roster, books.generation) if self._settings.blind else fitness
+        elite = evolution.elite(np.where(eligible, judge.shrunk, np.nan), self._elites)
+        ranking = self._ranking(judge, eligible, population.column(at.CLOSED))
         culled = evolution.cull(np.where(elite, np.nan, ranking), self._settings.cull)
         parents = eligible & ~culled
         if not parents.any():
@@ -88,7 +93,7 @@ class SelectionLevel:
         self._write(books, fitness, (eligible, control & roster.living & fitness.judged, culled, elite), time_ms)
         if self._midwife is not None:
             self._midwife.deliver(books, roster, np.where(eligible, fitness.shrunk, np.nan), time_ms)
-        born = self._renew(books, fitness, culled, parents, frame, time_ms)
+        born = self._renew(books, judge, culled, parents, frame, time_ms)
         self._remember(books)
         before, after = (
             float(np.mean(fitness.shrunk[rows])) if rows.any() else float("nan") for rows in (eligible, parents)
@@ -226,12 +231,16 @@ class SelectionLevel:
         bred = np.isfinite(promised)  # immigrants have no parents
         self._snapshot["child"], self._snapshot["promised"] = newborn.agent[bred], promised[bred]
 
-    @staticmethod
-    def _ranking(fitness: Fitness, eligible: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _drawn(self, fitness: Fitness, roster: Roster, generation: int) -> Fitness:
+        """By lot instead of by results: the random twin of a population has its births and deaths, and no selection."""
+        lots = rng.uniform(self._seed, Stream.CONTROL, generation, roster.agent, _LOT)
+        return replace(fitness, shrunk=np.where(fitness.judged, lots, np.nan))
+
+    def _ranking(self, fitness: Fitness, eligible: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.float64]:
         """Shrunken fitness; agents that never closed a trade in all that time come last."""
         ranking = np.where(eligible, fitness.shrunk, np.nan)
         idle = eligible & (closed == 0)
-        if idle.any():
+        if idle.any() and not self._settings.blind:
             ranking[idle] = np.nanmin(ranking) - 1.0
         return ranking
 

@@ -182,7 +182,9 @@ def on_same_data(store: Store, source: str, markets: Sequence[str], span: tuple[
     looks = [row for row in alike if row["purpose"] != HOLDOUT]
     sharpes = [float(row["sharpe"]) for row in looks if row["purpose"] == EVALUATE and row["sharpe"] is not None]
     return Trials(
-        len({row["config_hash"] for row in looks}), tuple(sharpes), sum(row["purpose"] == HOLDOUT for row in alike)
+        len({row["config_hash"] for row in looks}),
+        tuple(sharpes),
+        sum(row["repeats"] for row in alike if row["purpose"] == HOLDOUT),
     )
 
 
