@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import genome, scores
+from agents import genome, scores, signals
 from agents import layout as at
 from agents.archetypes import Archetype
 from trader.core.features import FEATURES
@@ -96,6 +96,8 @@ def pack(
     n = len(genomes)
     state, triggers, watch, days = carried
     timeframe_ms = np.array(timeframes_ms, np.int64)[timeframe]
+    habits = habits_of(genomes, timeframe_ms)
+    habits[archetype == signals.number()] = signals.habits()
     weights, mixing = mixing_of(genomes)
     segments = np.searchsorted(timeframe, np.arange(len(timeframes_ms) + 1)).astype(np.int64)
     groups = []
@@ -105,7 +107,7 @@ def pack(
             groups.append((int(timeframe[start]), int(archetype[start]), int(start), int(stop)))
     return MarketAgents(
         state=np.ascontiguousarray(state),
-        habits=habits_of(genomes, timeframe_ms),
+        habits=habits,
         triggers=np.ascontiguousarray(triggers),
         watch=np.ascontiguousarray(watch),
         days=np.ascontiguousarray(days),
@@ -122,11 +124,13 @@ def pack(
 def score_block(
     agents: MarketAgents, archetypes: tuple[Archetype, ...], features: NDArray[np.float32],
     closed: NDArray[np.bool_], valid: NDArray[np.bool_], regime: NDArray[np.int8], out: NDArray[np.float32],
+    said: NDArray[np.float64] | None = None,
 ) -> None:  # fmt: skip
     """Scores of one market's agents over a block, into `out` float32 [T, n], where their timeframe closed.
 
-    features [T, K, F]; closed, valid, regime [T, K]. Rows that closed without valid features become NaN, which wakes
-    nobody; rows that did not close are left as they are and are not read.
+    features [T, K, F]; closed, valid, regime [T, K]; said [T]: the file's signals of this market, NaN where it says
+    nothing, the scores of the archetype `signal`. Rows that closed without valid features become NaN, which wakes nobody;
+    rows that did not close are left as they are and are not read.
     """
     padded = np.zeros((features.shape[0], _PADDED_FEATURES), np.float32)
     current = -1
@@ -138,7 +142,10 @@ def score_block(
             rows = np.flatnonzero(ready)
             out[closed[:, timeframe] & ~ready, agents.segments[timeframe] : agents.segments[timeframe + 1]] = np.nan
             padded[rows, : features.shape[2]] = features[rows, timeframe]
-        if len(rows):
+        if archetypes[archetype].name == signals.SIGNAL:
+            closes = np.flatnonzero(closed[:, timeframe])
+            out[closes, start:stop] = np.nan if said is None else said[closes, None]
+        elif len(rows):
             archetypes[archetype].ideas(padded, rows, agents.genes, out, start, stop)
             scores.mix_scores(
                 padded,

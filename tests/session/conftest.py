@@ -107,7 +107,7 @@ def run_session(config, block, cuts=(), perpetual=True, finish=True):
     return engine, capture
 
 
-TIME_COLUMN = {"candle": "ts", "stamp": "ts", "visit": "ts"}
+TIME_COLUMN = {"candle": "ts", "stamp": "ts", "visit": "ts", "opinion": "ts"}
 
 
 def rows_until(capture, time_ms):

@@ -223,6 +223,10 @@ VISIT: Final = TableSpec("visit", _columns("seq ts market visit extreme tied pri
 """The way through candles as finer ones tell it (`exchange.path = "detail"`): see `trader.core.types.Visits`. A candle
 without rows goes as the colour rule says."""
 
+OPINION: Final = TableSpec("opinion", _columns("seq market ts value:float"), "opinion")
+"""What the file of signals (`feed.signals`) says at the close of the candle that opens at ts: above 0 long, below 0
+short, 0 flat."""
+
 EQUITY: Final = TableSpec("equity", _columns("seq frame time_ms cash reserved unrealised equity peak"), "equity")
 """The pool after every frame, in 1e-8: equity = cash + reserved + unrealised; peak is its running maximum."""
 
@@ -316,7 +320,7 @@ FUNNEL: Final = TableSpec("funnel", _columns("seq market archetype stage count")
 TABLES: Final[dict[str, TableSpec]] = {
     spec.name: spec
     for spec in (
-        CANDLE, STAMP, VISIT, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
+        CANDLE, STAMP, VISIT, OPINION, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
         BIRTH, DEATH, FITNESS, LEVEL, FUNNEL, POLICY,
     )
 }  # fmt: skip

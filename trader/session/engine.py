@@ -18,6 +18,7 @@ from agents import layout as at
 from agents.kernel import close_all, unrealised
 from agents.plugins import known
 from agents.population import Population, founders
+from agents.signals import SIGNAL
 from portfolio.risk import Caps
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
@@ -294,8 +295,8 @@ class Engine:
                 value = order_value(mark, int(s[at.QUANTITY]), -side, rules)
                 lines.append((
                     s[at.AGENT], s[at.TRADE_ID], m, side, s[at.LEVERAGE], s[at.QUANTITY], s[at.ENTRY_PRICE], mark,
-                    s[at.STOP], s[at.TAKE], s[at.LIQUIDATION], s[at.MARGIN], side * (value - int(s[at.COST])),
-                    s[at.FUNDED],
+                    s[at.STOP] % at.NEVER, s[at.TAKE] % at.NEVER, s[at.LIQUIDATION], s[at.MARGIN],
+                    side * (value - int(s[at.COST])), s[at.FUNDED],
                 ))  # fmt: skip
         return np.array(lines, np.int64).reshape(len(lines), 14)
 
@@ -364,7 +365,9 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
         UserError: the configuration names one that does not exist, or a plugin that cannot be used.
     """
     there = known(config.population.plugins)
-    wanted = config.population.archetypes or tuple(there)
+    wanted = config.population.archetypes or tuple(
+        name for name in there if name != SIGNAL or config.feed.signals is not None
+    )
     for name in wanted:
         if name not in there:
             raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(there)}")
