@@ -104,6 +104,7 @@ class Reject(IntEnum):
     MARGIN = 6
     RISK = 7
     UNFILLED = 8
+    WITHDRAWN = 9
 
 
 class Regime(IntEnum):
@@ -268,7 +269,8 @@ REJECT: Final = TableSpec(
     _columns("seq time_ms market agent order_id side decided_ms requested_qty reason sent funded"),
     EVENT,
 )
-"""One row per entry that bought nothing: refused at the decision (sent = 0) or unfilled at the open (sent = 1)."""
+"""One row per entry that bought nothing: refused at the decision (sent = 0), or unfilled (sent = 1): at the open, at its limit,
+or taken back while it waited (`RISK`: by the circuit breaker; `WITHDRAWN`: its agent was culled, or the session ended)."""
 
 FUNDING: Final = TableSpec(
     "funding", _columns("seq time_ms market agent trade amount qty mark rate:float funded"), EVENT

@@ -27,13 +27,12 @@ from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
 from trader.core.money import to_amount
 from trader.core.rng import Stream
-from trader.core.rows import Phase
+from trader.core.rows import Phase, Reject
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
 from trader.session.books import POOL_CASH, Books, Sink
 from trader.session.event_rows import Written, write_candles, write_events
-from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
 from trader.session.reading import plain
@@ -153,7 +152,7 @@ class Engine:
         self._count(write_events(self.books, block, results))
         if self._memory is not None:
             self._memory.observe(block, results)
-        self._count_decisions(block, features)
+        self._count_decisions(block, features, results)
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
         self.books.absorb()
@@ -171,13 +170,11 @@ class Engine:
             seen = plain(features) if reading is None else reading
             self._midwife.see(features.features[-1], features.regime[-1], seen.embedding[-1])
 
-    def _count_decisions(self, block: Block, features: FeatureBlock) -> None:
+    def _count_decisions(self, block: Block, features: FeatureBlock, results: list[MarketResult]) -> None:
         """Closes of a timeframe, for the agents that decide on it, by archetype."""
         closes = features.closed & block.present[:, :, None]
         for m, market in enumerate(self.books.population.markets):
-            for timeframe, archetype, start, stop in market.groups:
-                count = int(closes[:, m, timeframe].sum()) * (stop - start)
-                self.books.funnel.add(m, archetype, DECIDED, count)
+            self.books.funnel.add_closes(m, closes[:, m], block.times, results[m].events, market)
 
     def _count(self, written: Written) -> None:
         """Count closed trades of all agents, and orders: those of shadows are not sent."""
@@ -222,7 +219,7 @@ class Engine:
             if level.spec.name in due:
                 self.books.level_row(level.spec.name, time_ms, level.update(self.books, frame, time_ms))
         if due:
-            breaker.act(self.books, self.config.pool.max_drawdown)
+            breaker.act(self.books, self.config.pool.max_drawdown, time_ms)
 
     def _write_equity(self, block: Block, results: list[MarketResult], frames: NDArray[np.int64]) -> None:
         out = np.sum([result.out for result in results], axis=0)
@@ -242,6 +239,7 @@ class Engine:
     def finish(self) -> None:
         """End of a finished session: positions are closed at the last close, with fee; rows are dated there."""
         population = self.books.population
+        self.books.withdraw(np.ones(len(population), np.bool_), Reject.WITHDRAWN, self.counts.last_ms)
         results = []
         times = []
         for m, market in enumerate(population.markets):
@@ -281,7 +279,8 @@ class Engine:
 
     def orders(self) -> int:
         """Rows of `v_order`: entries, refusals, exits, and exits that a liquidation overtook half-way."""
-        return self.counts.orders + sum(int(totals[at.SUPERSEDED]) for totals in self.books.population.totals)
+        superseded = sum(int(totals[at.SUPERSEDED]) for totals in self.books.population.totals)
+        return self.counts.orders + self.books.withdrawn + superseded
 
     def positions(self) -> NDArray[np.int64]:
         """Open positions, int64 [P, 14]: agent, trade, market, side, leverage, quantity, entry price, mark, stop, take,
