@@ -75,18 +75,18 @@ class SelectionLevel:
         eligible = roster.living & fitness.judged & ~control
         measured = self._measure(books, fitness)
         elite = evolution.elite(np.where(eligible, fitness.shrunk, np.nan), self._elites)
-        ranking = self._ranking(fitness, eligible, population.column(at.CLOSED))
-        culled = evolution.cull(np.where(elite, np.nan, ranking), self._settings.cull)
-        parents = eligible & ~culled
-        if not parents.any():
+        culled = evolution.cull(np.where(elite, np.nan, self._ranking(fitness, eligible)), self._settings.cull)
+        survivors = eligible & ~culled
+        if not survivors.any():
             culled[:] = False
+        parents = self._parents(survivors, population.column(at.CLOSED))
         self._write(books, fitness, (eligible, control & roster.living & fitness.judged, culled, elite), time_ms)
         if self._midwife is not None:
             self._midwife.deliver(books, roster, np.where(eligible, fitness.shrunk, np.nan), time_ms)
         born = self._renew(books, fitness, culled, parents, frame, time_ms)
         self._remember(books)
         before, after = (
-            float(np.mean(fitness.shrunk[rows])) if rows.any() else float("nan") for rows in (eligible, parents)
+            float(np.mean(fitness.shrunk[rows])) if rows.any() else float("nan") for rows in (eligible, survivors)
         )
         detail = {
             "generation": books.generation,
@@ -212,14 +212,19 @@ class SelectionLevel:
         bred = np.isfinite(promised)  # immigrants have no parents
         self._snapshot["child"], self._snapshot["promised"] = newborn.agent[bred], promised[bred]
 
+    def _ranking(self, fitness: Fitness, eligible: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Whom to cull first: the lowest shrunken fitness. Doing nothing is worth nothing, which is more than losing."""
+        return np.where(eligible, fitness.shrunk, np.nan)
+
     @staticmethod
-    def _ranking(fitness: Fitness, eligible: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Shrunken fitness; agents that never closed a trade in all that time come last."""
-        ranking = np.where(eligible, fitness.shrunk, np.nan)
-        idle = eligible & (closed == 0)
-        if idle.any():
-            ranking[idle] = np.nanmin(ranking) - 1.0
-        return ranking
+    def _parents(survivors: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Who may have children: those that have shown something, that is, closed a trade; all, if nobody has.
+
+        Agents that never traded are neither better nor worse than nothing; if they bred, their abstention would spread
+        wherever most trading loses, and with it nothing that is known to pay.
+        """
+        shown = survivors & (closed > 0)
+        return shown if shown.any() else survivors
 
     @staticmethod
     def _write(books: Books, fitness: Fitness, masks: tuple[NDArray[np.bool_], ...], time_ms: int) -> None:
