@@ -8,8 +8,9 @@ newborns that nobody bred. After `--generations` nothing is selected any more, a
 (`--after` further generations' length) is compared: no choice has seen them. Growth is the logarithm of equity's.
 
 Promised: with an edge planted, evolving is above both twins and the 95 % intervals of the mean growth over seeds do not
-touch; without an edge, of all (seed, twin) comparisons at most one is significant after Holm (one-sided, paired days,
-stationary bootstrap).
+touch; without an edge, in at most one seed evolving is significantly above both twins (one-sided, paired days, stationary
+bootstrap; the larger of the two p-values, Holm over seeds). Single comparisons are printed too: without an edge whoever trades
+less loses less to costs, so being above one twin is not yet an edge.
 """
 
 from __future__ import annotations
@@ -161,16 +162,22 @@ def planted_gate(found: dict[str, list[Outcome]]) -> bool:
 
 
 def significant(found: dict[str, list[Outcome]]) -> int:
-    """Print it and return how many comparisons are significant at 5 % after Holm."""
-    p_values = np.array([
-        chance(ours.days, theirs.days, seed)
+    """Print it and return in how many seeds evolving is above both twins, at 5 % after Holm."""
+    p_values = {
+        kind: np.array([
+            chance(ours.days, theirs.days, seed)
+            for seed, (ours, theirs) in enumerate(zip(found["evolving"], found[kind], strict=True))
+        ])
         for kind in KINDS[1:]
-        for seed, (ours, theirs) in enumerate(zip(found["evolving"], found[kind], strict=True))
-    ])  # fmt: skip
-    adjusted = holm(p_values)
-    count = int((adjusted < 0.05).sum())
-    print(f"  smallest p {p_values.min():.4f}, after Holm {adjusted.min():.4f}; significant {count} of {len(p_values)}")
-    return count
+    }  # fmt: skip
+    p_values["both"] = np.maximum(p_values["frozen"], p_values["random"])
+    for kind, values in p_values.items():
+        adjusted = holm(values)
+        print(
+            f"  above {kind:<7} smallest p {values.min():.4f}, after Holm {adjusted.min():.4f}; "
+            f"significant {int((adjusted < 0.05).sum())} of {len(values)}"
+        )
+    return int((holm(p_values["both"]) < 0.05).sum())
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
