@@ -64,19 +64,22 @@ def test_thousands_with_points_beside_decimal_commas(tmp_path):
     assert piece.content.values[:, 0].tolist() == [1000.0 * value for value in WANTED["open"]]
 
 
-UNCLEAR = {
-    "101,000": ([["1", "101,000", "7"]], r"'101,000' reads as 101\.000 and as 101000"),
-    "two ways": ([["1,234.5", "12,5"]], r"must write its numbers in one way, not '1,234\.5' and '12,5'"),
-    "points": ([["12,5", "1234.5"]], r"must write its numbers in one way, not with decimal commas and '1234\.5'"),
-}
-
-
-@pytest.mark.parametrize("name", UNCLEAR)
-def test_what_can_be_read_in_two_ways_is_refused(name):
-    rows, rule = UNCLEAR[name]
+def test_what_can_be_read_in_two_ways_is_refused():
+    rule = r"file.csv: line 2: '101,000' reads as 101\.000 and as 101000"
     with pytest.raises(UserError, match=rule) as caught:
-        plain_numbers("file.csv", rows)
+        plain_numbers("file.csv", [["open"], ["101,000", "7"]])
     assert "\n" not in str(caught.value)
+    assert plain_numbers("x", [["101,000", "7.5"]]) == [["101000", "7.5"]], (
+        "beside decimal points it is a thousands sign"
+    )
+
+
+@pytest.mark.parametrize("rows", [[["1,234.5", "12,5"]], [["12,5", "1234.5"]]])
+def test_numbers_written_in_two_ways_are_left_to_be_refused(tmp_path, rows):
+    assert plain_numbers("x", rows) == rows
+    mixed = [[row[0], german(row[1]), *row[2:]] for row in ROWS]
+    with pytest.raises(UserError, match="row 1: open must be a number, not '100,00'"):
+        read(tmp_path, text(mixed, sep=";", head=HEAD.replace(",", ";")))
 
 
 def test_unclear_prices_are_refused_by_the_command_too(tmp_path):
