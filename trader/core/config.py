@@ -392,9 +392,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _detail_needs_files(self) -> Self:
-        if self.feed.kind == "live" and self.exchange.path == "detail":
+        if self.feed.kind != "replay" and self.exchange.path == "detail":
             raise ValueError(
-                "exchange.path: detail needs files of finer candles; live takes colour, pessimistic or random"
+                "exchange.path: detail needs files of finer candles, so a replay; "
+                f"{self.feed.kind} takes colour, pessimistic or random"
             )
         return self
 
@@ -473,7 +474,9 @@ def as_dict(section: BaseModel, *, hashed_only: bool = False) -> dict[str, Any]:
             value = mask_password(value)
         if name == "plugins" and hashed_only:
             value = sorted(f"{Path(path).stem}#{digest}" for path, digest in map(split_marked, value))
-        if name == "signals" and value is not None and hashed_only:
+        if name == "signals" and hashed_only:
+            if value is None:
+                continue  # the hash of every config without signals is what it was before there were any
             value = split_marked(value)[1]
         result[name] = as_dict(value, hashed_only=hashed_only) if isinstance(value, BaseModel) else value
     return result
