@@ -137,10 +137,13 @@ def _queue_entry(
     state[agent, at.PENDING_CONFIDENCE] = told_confidence(habits, agent, confidence)
     state[agent, at.PENDING_REGIME] = regime
     state[agent, at.PENDING_LEVERAGE] = leverage
+    state[agent, at.PENDING_STOP] = state[agent, at.PENDING_TAKE] = at.NEVER
+    state[agent, at.PENDING_TRAIL] = state[agent, at.PENDING_LIMIT] = 0
+    if habits[agent, at.STOP_ATR] == 0.0:
+        return count
     state[agent, at.PENDING_STOP] = max(int(habits[agent, at.STOP_ATR] * scale), market[rule.TICK])
     state[agent, at.PENDING_TAKE] = max(int(habits[agent, at.TAKE_ATR] * scale), market[rule.TICK])
     state[agent, at.PENDING_TRAIL] = int(habits[agent, at.TRAIL_ATR] * scale)
-    state[agent, at.PENDING_LIMIT] = 0
     if habits[agent, at.LIMIT_ATR] > 0.0:
         # away from the market, to the tick: a buyer's limit is rounded down
         tick = market[rule.TICK]
@@ -178,7 +181,7 @@ def decide(
         return count
     if not closes or state[agent, at.ACTIVE] == 0:
         return count
-    if not abs(score) >= habits[agent, at.THRESHOLD] or not atr > 0.0:
+    if not abs(score) >= habits[agent, at.THRESHOLD] or not (atr > 0.0 or habits[agent, at.STOP_ATR] == 0.0):
         return count
     if score < 0 and market[rule.PERPETUAL] == 0:
         return count

@@ -36,7 +36,7 @@ NOTHING_PENDING: Final = -1
     EXIT_THRESHOLD,  # opposing |score| that closes one
     SIZE, SIZE_CONFIDENCE,  # share of cash put at risk, and how far it follows confidence
     LEVERAGE_CAP, LEVERAGE_CONFIDENCE,
-    STOP_ATR, TAKE_ATR, TRAIL_ATR,  # distances in average true ranges; TRAIL_ATR 0 is off
+    STOP_ATR, TAKE_ATR, TRAIL_ATR,  # distances in average true ranges; STOP_ATR 0: neither stop nor take; TRAIL_ATR 0 is off
     LIMIT_ATR,  # how far from the close an entry rests as a limit order; 0 is a market order
     HOLDING_MS, COOLDOWN_MS,
     CALIBRATED,  # 1: the probability of a profit stands in the columns from FIRST_BIN on, one for each bin of |score|
@@ -101,4 +101,4 @@ EVENT_FIELDS: Final = EVENT_BODY + 28
 EVENTS_PER_CANDLE: Final = 7
 
 NEVER: Final = 1 << 62
-"""A wake time that does not come."""
+"""A wake time that does not come, and a price that is never reached."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents import genome, scores
+from agents import genome, scores, signals
 from agents import layout as at
 from agents.archetypes import Archetype
 from trader.core.features import FEATURES
@@ -65,9 +65,9 @@ class MarketAgents:
     def multiply(self, rows: NDArray[np.int64], multipliers: NDArray[np.float64]) -> None:
         """Set multipliers [n, MULTIPLIERS] of these rows, and derive their habits anew."""
         self.multipliers[rows] = multipliers
-        self.habits[rows] = habits_of(
-            self.phenotypes[rows], self.state[rows, at.TIMEFRAME_MS], multipliers,
-            self.calibration[self.state[rows, at.ARCHETYPE]],
+        self.habits[rows] = _habits(
+            self.phenotypes[rows], self.state[rows, at.ARCHETYPE], self.state[rows, at.TIMEFRAME_MS], multipliers,
+            self.calibration,
         )  # fmt: skip
 
     def express(self, rows: NDArray[np.int64]) -> None:
@@ -113,6 +113,16 @@ def habits_of(
     return habits
 
 
+def _habits(
+    genomes: NDArray[np.float64], archetype: NDArray[np.int64], timeframe_ms: NDArray[np.int64],
+    multipliers: NDArray[np.float64], calibration: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """`habits_of` agents; those of the archetype `signal` are fixed, whatever their genes and multipliers."""
+    habits = habits_of(genomes, timeframe_ms, multipliers, calibration[archetype])
+    habits[archetype == signals.number()] = signals.habits()
+    return habits
+
+
 def mixing_of(genomes: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Feature weights float32 [F padded, n] and mixing float32 [MIX_FIELDS, n] of genomes [n, GENES]."""
     index = genome.INDEX
@@ -146,7 +156,7 @@ def pack(
             groups.append((int(timeframe[start]), int(archetype[start]), int(start), int(stop)))
     return MarketAgents(
         state=np.ascontiguousarray(state),
-        habits=habits_of(genomes, timeframe_ms, multipliers, calibration[archetype]),
+        habits=_habits(genomes, archetype, timeframe_ms, multipliers, calibration),
         triggers=np.ascontiguousarray(carried["triggers"]),
         watch=np.ascontiguousarray(carried["watch"]),
         days=np.ascontiguousarray(carried["days"]),
@@ -166,11 +176,13 @@ def pack(
 def score_block(
     agents: MarketAgents, archetypes: tuple[Archetype, ...], features: NDArray[np.float32],
     closed: NDArray[np.bool_], valid: NDArray[np.bool_], regime: NDArray[np.int8], out: NDArray[np.float32],
+    said: NDArray[np.float64] | None = None,
 ) -> None:  # fmt: skip
     """Scores of one market's agents over a block, into `out` float32 [T, n], where their timeframe closed.
 
-    features [T, K, F]; closed, valid, regime [T, K]. Rows that closed without valid features become NaN, which wakes
-    nobody; rows that did not close are left as they are and are not read.
+    features [T, K, F]; closed, valid, regime [T, K]; said [T]: the file's signals of this market, NaN where it says
+    nothing, the scores of the archetype `signal`. Rows that closed without valid features become NaN, which wakes nobody;
+    rows that did not close are left as they are and are not read.
     """
     padded = np.zeros((features.shape[0], _PADDED_FEATURES), np.float32)
     current = -1
@@ -182,7 +194,10 @@ def score_block(
             rows = np.flatnonzero(ready)
             out[closed[:, timeframe] & ~ready, agents.segments[timeframe] : agents.segments[timeframe + 1]] = np.nan
             padded[rows, : features.shape[2]] = features[rows, timeframe]
-        if len(rows):
+        if archetypes[archetype].name == signals.SIGNAL:
+            closes = np.flatnonzero(closed[:, timeframe])
+            out[closes, start:stop] = np.nan if said is None else said[closes, None]
+        elif len(rows):
             archetypes[archetype].ideas(padded, rows, agents.genes, out, start, stop)
             scores.mix_scores(
                 padded,

@@ -134,7 +134,10 @@ def _place_exits(
     tick = market[rule.TICK]
     distance = state[agent, at.PENDING_STOP]
     # towards the entry: rounding makes a stop nearer and a take farther, against the agent
-    if side > 0:
+    if distance == at.NEVER:
+        state[agent, at.STOP] = 0 if side > 0 else at.NEVER
+        state[agent, at.TAKE] = at.NEVER if side > 0 else 0
+    elif side > 0:
         state[agent, at.STOP] = max(-(-(price - distance) // tick) * tick, 0)
         state[agent, at.TAKE] = -(-(price + state[agent, at.PENDING_TAKE]) // tick) * tick
     else:
@@ -242,8 +245,8 @@ def enter(
     body[13] = decided
     body[14] = state[agent, at.PENDING_CONFIDENCE]
     body[15] = state[agent, at.PENDING_REGIME]
-    body[16] = state[agent, at.STOP]
-    body[17] = state[agent, at.TAKE]
+    body[16] = state[agent, at.STOP] % at.NEVER
+    body[17] = state[agent, at.TAKE] % at.NEVER
     body[18] = limited
     body[19] = slippage
     body[20] = maker

@@ -26,18 +26,19 @@ from numba import njit
 
 from agents.archetypes import Archetype, discovered
 from agents.battery import examine
-from trader.core.config_values import split_plugin
+from agents.signals import ARCHETYPE as SIGNAL_ARCHETYPE
+from trader.core.config_values import split_marked
 from trader.core.errors import UserError
 
 
 @cache
 def known(plugins: tuple[str, ...]) -> dict[str, Archetype]:
-    """The built-in archetypes and those of the plugin files (`PATH#sha256=…`), by name; their order is their number.
+    """The built-in archetypes, `signal`, and those of the plugin files (`PATH#sha256=…`), by name; their order is their number.
 
     Raises:
         UserError: a file is missing, is not what it was, breaks the contract, or takes a name that is taken.
     """
-    found = dict(discovered())
+    found = {**discovered(), SIGNAL_ARCHETYPE.name: SIGNAL_ARCHETYPE}
     for plugin in plugins:
         archetype = load(plugin)
         if archetype.name in found:
@@ -54,7 +55,7 @@ def load(plugin: str) -> Archetype:
     Raises:
         UserError: one line that names the file and the rule it breaks.
     """
-    path, digest = split_plugin(plugin)
+    path, digest = split_marked(plugin)
     try:
         source = Path(path).read_bytes()
     except OSError as error:

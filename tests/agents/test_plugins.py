@@ -46,7 +46,7 @@ def test_a_plugin_is_an_archetype_after_the_built_in_ones(write):
     assert examine_file(path) == []
     config = load_config(None, ['feed.kind="synthetic"', f'population.plugins=["{path}"]'])
     names = list(known(config.population.plugins))
-    assert names == [*discovered(), "day_fade"], "numbers of the built-in ones do not move"
+    assert names == [*discovered(), "signal", "day_fade"], "numbers of the built-in ones do not move"
     assert known(config.population.plugins)["day_fade"].meaning.startswith("sells what has risen")
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trader.core.config import load
+from trader.core.errors import UserError
 from trader.core.rows import TABLES
 from trader.feeds.detail import EXTREME, PRICE, TIED, ways
 from trader.feeds.files import Candles
@@ -180,12 +181,9 @@ def test_what_is_missing_is_told_in_one_line(store):
         "exchange.path: AAA/USDT: the way through a candle is taken from its 15m",
         "exchange.path: no candles finer than 1h, so colour instead of detail: BBB/USDT",
     ]
-    synthetic = config.model_copy(
-        update={"feed": config.feed.model_copy(update={"kind": "synthetic", "symbols": None})}
-    )
-    assert (
-        "so colour instead of detail: BTC/USDT, ETH/USDT, SOL/USDT" in opening_lines(synthetic, make_feed(synthetic))[0]
-    )
+    for kind in ("synthetic", "live"):
+        with pytest.raises(UserError, match=f"exchange.path: detail needs files of finer candles, so a replay; {kind}"):
+            load(None, [f'feed.kind="{kind}"', 'feed.symbols=["AAA/USDT"]', 'exchange.path="detail"'])
 
 
 def test_a_session_in_detail_is_verified_from_its_journal_alone(store, tmp_path):

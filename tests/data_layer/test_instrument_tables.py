@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trader.broker.market import ExchangeRules, market_vector
 from trader.core.types import SurroundingsError, UserError
 from trader.feeds import instrument_sources
-from trader.feeds.instrument_sources import chosen, merged, of_ccxt, read_source
+from trader.feeds.instrument_sources import chosen, merged, of_ccxt, read_source, with_least_notional
 from trader.feeds.instrument_table import InstrumentTable, Listing, as_text, bundled, read_table, table_of
 from trader.feeds.instruments import DEFAULT_TIERS, TradingTerms, instrument_lines, instruments_for
 
@@ -53,6 +53,10 @@ def test_the_table_that_ships():
         assert table.swap[symbol].tiers[0].notional_floor == 0
     assert (table.spot["BTC/USDT"].tick, table.spot["BTC/USDT"].lot) == (Decimal("0.01"), Decimal("0.00001"))
     assert table.swap["BTC/USDT"].tiers[0].maximum_leverage == 125
+    assert {one.minimum_notional for one in table.swap.values()} == {Decimal(5)}, (
+        "what Binance's futures accept at least"
+    )
+    assert any("minimum notional" in source for source in table.sources)
 
 
 @pytest.mark.parametrize("kind", ["spot", "swap"])
@@ -62,6 +66,23 @@ def test_every_instrument_that_ships_can_be_counted(kind):
         vector = market_vector(one, ExchangeRules())
         assert (vector >= 0).all()
         assert one.source.startswith("bundled binance table of 20")
+
+
+def test_perpetuals_without_a_minimum_are_given_one_and_it_is_said(tmp_path):
+    from trader.__main__ import main
+
+    source, out = tmp_path / "m.json", tmp_path / "o.json"
+    source.write_text(json.dumps(MARKETS))
+    words = ["data", "instruments", "--from", str(source), "--out", str(out), "--minimum-notional"]
+    before = main([*words[:-1], "--quiet"]), read_table(out)
+    assert main([*words, "7.5", "--quiet"]) == before[0] == 0
+    table = read_table(out)
+    for symbol, one in table.swap.items():
+        assert one.minimum_notional == (before[1].swap[symbol].minimum_notional or Decimal("7.5"))
+    assert table.spot == before[1].spot
+    assert "7.5" in table.sources[-1]
+    for wrong in ("five", "-5", "nan"):
+        assert main([*words[:-1], f"--minimum-notional={wrong}"]) == 2
 
 
 def test_it_is_what_the_command_makes_of_itself(tmp_path):
@@ -155,7 +176,8 @@ def test_recorded_sources(real_data):
     )  # fmt: skip
     assert len(few.swap["BTC/USDT"].tiers) == 12
     assert all(listing.tick > 0 for listing in table.swap.values())
-    assert few.swap == chosen(bundled("binance"), quote=None, symbols=("ADA/USDT", "BTC/USDT")).swap
+    shipped = chosen(bundled("binance"), quote=None, symbols=("ADA/USDT", "BTC/USDT")).swap
+    assert with_least_notional(few, Decimal(5)).swap == shipped
 
 
 class _Exchange:

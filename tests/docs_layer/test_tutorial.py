@@ -14,9 +14,8 @@ from tests.shell_layer.shell_support import ROOT
 
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|python)(?: title=(\S+))?\n(.*?)```", TEXT, re.DOTALL)
-PACKAGES = ("trader", "agents", "rl", "portfolio", "memory")
 FIRST_FILE = next(place for place, (_, title, _) in enumerate(BLOCKS) if title)
-"""From here on the project itself is changed, and a copy of it is used."""
+"""From here on an archetype of one's own trades."""
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +31,10 @@ def desk(tmp_path_factory):
     return folder
 
 
-def typed(folder, blocks, project):
-    """What the blocks print, typed one after the other in `folder` with the program of `project`."""
+def typed(folder, blocks):
+    """What the blocks print, typed one after the other in `folder`."""
     environment = {
-        **os.environ, "PATH": f"{folder / '.tools'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(project),
+        **os.environ, "PATH": f"{folder / '.tools'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
     }  # fmt: skip
     environment.pop("TRADER_DB", None)
     told = []
@@ -54,16 +53,13 @@ def typed(folder, blocks, project):
 
 
 def test_every_command_works(desk):
-    told = typed(desk, BLOCKS[:FIRST_FILE], ROOT)
+    told = typed(desk, BLOCKS[:FIRST_FILE])
     for word in ("Report of run", "identical: every table", "ok, config hash", " rows, ", "Agent "):
         assert word in told, word
 
 
 def test_an_idea_of_ones_own_trades(desk):
-    """In a copy of the project, because the file goes into it."""
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, desk / name, ignore=shutil.ignore_patterns("__pycache__"))
-    told = typed(desk, BLOCKS[FIRST_FILE:], desk)
+    told = typed(desk, BLOCKS[FIRST_FILE:])
     assert re.search(r"^quiet_fade +\d+", told, re.MULTILINE)
     assert re.search(r"^mean_reversion +\d+", told, re.MULTILINE)
 

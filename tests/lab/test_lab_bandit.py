@@ -63,10 +63,10 @@ def test_without_tickets_it_says_so(tickets):
 
 
 def test_the_command_prints_a_table_and_one_document(tmp_path):
-    from trader.cli.app import app
     from typer.testing import CliRunner
 
     from trader import run
+    from trader.cli.app import app
 
     url = f"sqlite:///{tmp_path / 'runs.db'}"
     run("configs/quickstart.toml", set=["session.candles=600", "population.size=60"], db=url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
 
 import numpy as np
 import pytest
@@ -79,7 +80,21 @@ def test_the_same_rows_give_the_same_report(database):
     assert repr(report_run(1, url=database).document) == repr(report_run(1, url=database).document)
 
 
-def test_trials_are_runs_on_the_same_stretch_of_the_same_market(database):
+def test_trials_come_from_the_registry(tmp_path):
+    """The same again is no new trial; a session that left no run is."""
+    url = str(tmp_path / "trader.db")
+    for sets in ([], [], ["exchange.slippage=0.001"]):
+        run_session(load(None, ["feed.kind=synthetic", *SMALL, *sets]), url=url)
+    assert report_run(1, url=url)["trials"]["count"] == 2
+    with sqlite3.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO trial SELECT fingerprint, 'y', 'evaluate', NULL, feed, source, markets, timeframes, base_ms, first_ms,"
+            " last_ms, content, seed, NULL, 1, started_utc FROM trial WHERE run = 1"
+        )
+    assert report_run(1, url=url)["trials"]["count"] == 3
+
+
+def test_trials_are_configs_on_the_same_stretch_of_the_same_market(database):
     assert report_run(1, url=database)["trials"]["count"] == 2
     assert report_run(2, url=database)["trials"]["count"] == 2
     assert report_run(3, url=database)["trials"]["count"] == 1

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trader.core.config import load
-from trader.core.rows import TABLES, OrderKind, Phase
+from trader.core.rows import TABLES, OrderKind, Phase, Reject
 from trader.core.types import Block, Instrument, LeverageTier
 from trader.session.engine import Engine
 
@@ -107,7 +107,7 @@ def run_session(config, block, cuts=(), perpetual=True, finish=True):
     return engine, capture
 
 
-TIME_COLUMN = {"candle": "ts", "stamp": "ts", "visit": "ts"}
+TIME_COLUMN = {"candle": "ts", "stamp": "ts", "visit": "ts", "opinion": "ts"}
 
 
 def rows_until(capture, time_ms):
@@ -122,6 +122,9 @@ def rows_until(capture, time_ms):
             chosen = rows[:, at] <= time_ms
             if name == "exit":
                 chosen &= rows[:, spec.position("kind")] != int(OrderKind.END)
+            if name == "reject":  # what a session's end withdraws belongs to the end
+                ended = (rows[:, at] == time_ms) & (rows[:, spec.position("reason")] == int(Reject.WITHDRAWN))
+                chosen &= ~ended
             kept[name] = rows[chosen]
         else:
             kept[name] = [row for row in rows if row[at] <= time_ms]

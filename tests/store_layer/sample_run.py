@@ -185,6 +185,7 @@ class Simulation:
             for visit, extreme in enumerate((1, -1, 1), start=1):
                 price = 100.0 + extreme * visit
                 self.put("visit", ts=time_ms, market=0, visit=visit, extreme=extreme, tied=0, price=price)
+            self.put("opinion", market=1, ts=time_ms, value=0.5 - number % 3 / 2)
             self.frame.incidents.append(Incident(time_ms, "gap", "BBB/USDT", "1 candle missing"))
 
     def act(self, agent: int, time_ms: int, number: int) -> None:

@@ -27,6 +27,13 @@ Symbols = Annotated[
     list[str] | None,
     typer.Option("--symbol", metavar="BASE/QUOTE", help="Only this symbol; repeatable.", show_default=False),
 ]
+Least = Annotated[
+    str | None,
+    typer.Option(
+        "--minimum-notional", metavar="AMOUNT", help="Of perpetuals of which no source tells one, in the quote currency.",
+        show_default=False,
+    ),
+]  # fmt: skip
 Date = Annotated[
     str | None,
     typer.Option(metavar="YYYY-MM-DD", help="The date the table carries; default: today, UTC.", show_default=False),
@@ -39,20 +46,25 @@ Out = Annotated[
 
 def instruments(
     sources: Sources = None, exchange: Exchange = "binance", quote: Quote = None, symbol: Symbols = None, date: Date = None,
-    out: Out = None, as_json: options.Json = False, quiet: options.Quiet = False,
+    minimum_notional: Least = None, out: Out = None, as_json: options.Json = False, quiet: options.Quiet = False,
 ) -> None:  # fmt: skip
     """Write a table of instruments for exchange.instruments (see docs/exchange.md)."""
     from trader.core import wall
     from trader.core.types import UserError
     from trader.feeds.catalogue import canonical_symbol
-    from trader.feeds.instrument_sources import ask, chosen, merged, read_source
-    from trader.feeds.instrument_table import as_text, valid_date
+    from trader.feeds.instrument_sources import ask, chosen, merged, read_source, with_least_notional
+    from trader.feeds.instrument_table import as_text, number, valid_date
 
     told = valid_date(date, "--date") if date else wall.utc_text()[:10]
     tables = [read_source(path, exchange) for path in sources] if sources else [ask(exchange)]
     names = tuple(path.name for path in sources) if sources else (f"{exchange}, through ccxt",)
     symbols = tuple(canonical_symbol(one) for one in symbol or ())
     table = chosen(merged(tables, exchange, told, names), quote=quote, symbols=symbols)
+    if minimum_notional is not None:
+        least = number(minimum_notional, "--minimum-notional")
+        if least < 0:
+            raise UserError(f"--minimum-notional: {minimum_notional} must not be below 0")
+        table = with_least_notional(table, least)
     if not table.spot and not table.swap:
         raise UserError(f"{', '.join(names)}: no symbol of {exchange} whose tick and lot are known is left")
     path = out or Path("data/instruments") / f"{exchange}.json"

@@ -28,6 +28,7 @@ from trader.core.config_values import (
     Count,
     Flag,
     Fraction,
+    MarkedFile,
     Plugin,
     RunName,
     Seed,
@@ -37,7 +38,7 @@ from trader.core.config_values import (
     TimeMs,
     WebAddress,
     later,
-    split_plugin,
+    split_marked,
 )
 from trader.core.timeframes import milliseconds
 
@@ -137,6 +138,11 @@ class FeedConfig(Section):
     data: tuple[Text, ...] = Field(
         (), description="files or folders of candles, as `--data`", json_schema_extra=OUTSIDE_HASH
     )
+    signals: MarkedFile | None = Field(
+        None,
+        description="file of entries and exits that the archetype `signal` follows (docs/archetypes.md); the hash of what "
+        "is in it is kept with the run",
+    )
     start: TimeMs | None = Field(None, description="first candle (inclusive), ISO or ms, UTC")
     end: TimeMs | None = Field(None, description="last candle (exclusive), ISO or ms, UTC")
     speed: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)] = Field(
@@ -169,6 +175,8 @@ class FeedConfig(Section):
             for name, value in (("start", self.start), ("end", self.end), ("data", self.data or None)):
                 if value is not None:
                     raise ValueError(f"{name}: means nothing in a live session; session.candles limits it")
+            if self.signals is not None:
+                raise ValueError("signals: a file cannot know what a live market will do; replay it over history")
         return self
 
     @model_validator(mode="after")
@@ -378,10 +386,20 @@ class Config(Section):
     )
 
     @model_validator(mode="after")
+    def _signals_are_followed(self) -> Self:
+        named = self.population.archetypes or ()
+        if self.feed.signals is None and "signal" in named:
+            raise ValueError("population.archetypes: signal follows a file: name it by feed.signals")
+        if self.feed.signals is not None and named and "signal" not in named:
+            raise ValueError("feed.signals: population.archetypes names no `signal`, so nobody would follow the file")
+        return self
+
+    @model_validator(mode="after")
     def _detail_needs_files(self) -> Self:
-        if self.feed.kind == "live" and self.exchange.path == "detail":
+        if self.feed.kind != "replay" and self.exchange.path == "detail":
             raise ValueError(
-                "exchange.path: detail needs files of finer candles; live takes colour, pessimistic or random"
+                "exchange.path: detail needs files of finer candles, so a replay; "
+                f"{self.feed.kind} takes colour, pessimistic or random"
             )
         return self
 
@@ -459,6 +477,10 @@ def as_dict(section: BaseModel, *, hashed_only: bool = False) -> dict[str, Any]:
         if name == "url" and value is not None:
             value = mask_password(value)
         if name == "plugins" and hashed_only:
-            value = sorted(f"{Path(path).stem}#{digest}" for path, digest in map(split_plugin, value))
+            value = sorted(f"{Path(path).stem}#{digest}" for path, digest in map(split_marked, value))
+        if name == "signals" and hashed_only:
+            if value is None:
+                continue  # the hash of every config without signals is what it was before there were any
+            value = split_marked(value)[1]
         result[name] = as_dict(value, hashed_only=hashed_only) if isinstance(value, BaseModel) else value
     return result

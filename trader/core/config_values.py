@@ -111,7 +111,8 @@ def as_web_address(value: object) -> object:
     return value
 
 
-PLUGIN_MARK: Final = "#sha256="
+FILE_MARK: Final = "#sha256="
+"""Between the path of a file that a session reads and the hash of what is in it."""
 
 
 def as_plugin(value: object) -> object:
@@ -122,21 +123,32 @@ def as_plugin(value: object) -> object:
     Raises:
         ValueError: there is no such file.
     """
-    if not isinstance(value, str) or PLUGIN_MARK in value:
+    if isinstance(value, str) and FILE_MARK not in value and Path(value).suffix != ".py":
+        raise ValueError(f"{value!r} is no Python file: its name must end in .py")
+    return as_marked_file(value)
+
+
+def as_marked_file(value: object) -> object:
+    """Path of a file, made absolute, with the hash of what is in it: `/path/signals.csv#sha256=…`.
+
+    A value that carries a hash already is left alone.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not isinstance(value, str) or FILE_MARK in value:
         return value
     path = Path(value)
-    if path.suffix != ".py":
-        raise ValueError(f"{value!r} is no Python file: its name must end in .py")
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ValueError(f"{value}: {error.strerror or error}") from None
-    return f"{path.resolve()}{PLUGIN_MARK}{digest}"
+    return f"{path.resolve()}{FILE_MARK}{digest}"
 
 
-def split_plugin(value: str) -> tuple[str, str]:
-    """Path and hash (empty if there is none) of a plugin's text."""
-    path, _, digest = value.partition(PLUGIN_MARK)
+def split_marked(value: str) -> tuple[str, str]:
+    """Path and hash (empty if there is none) of a marked file's text."""
+    path, _, digest = value.partition(FILE_MARK)
     return path, digest
 
 
@@ -150,6 +162,7 @@ TimeMs = Annotated[int, Strict(), Field(ge=0, le=LARGEST_TIME_MS), BeforeValidat
 Symbol = Annotated[str, Strict(), BeforeValidator(as_symbol)]
 Timeframe = Annotated[str, Strict(), BeforeValidator(as_timeframe)]
 Plugin = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterValidator(as_plugin)]
+MarkedFile = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterValidator(as_marked_file)]
 RunName = Annotated[str, Strict(), BeforeValidator(as_run_name)]
 WebAddress = Annotated[str, Strict(), BeforeValidator(as_web_address)]
 

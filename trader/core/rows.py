@@ -104,6 +104,7 @@ class Reject(IntEnum):
     MARGIN = 6
     RISK = 7
     UNFILLED = 8
+    WITHDRAWN = 9
 
 
 class Regime(IntEnum):
@@ -242,6 +243,10 @@ VISIT: Final = TableSpec("visit", _columns("seq ts market visit extreme tied pri
 """The way through candles as finer ones tell it (`exchange.path = "detail"`): see `trader.core.types.Visits`. A candle
 without rows goes as the colour rule says."""
 
+OPINION: Final = TableSpec("opinion", _columns("seq market ts value:float"), "opinion")
+"""What the file of signals (`feed.signals`) says at the close of the candle that opens at ts: above 0 long, below 0
+short, 0 flat."""
+
 EQUITY: Final = TableSpec("equity", _columns("seq frame time_ms cash reserved unrealised equity peak"), "equity")
 """The pool after every frame, in 1e-8: equity = cash + reserved + unrealised; peak is its running maximum."""
 
@@ -284,7 +289,8 @@ REJECT: Final = TableSpec(
     _columns("seq time_ms market agent order_id side decided_ms requested_qty reason sent funded"),
     EVENT,
 )
-"""One row per entry that bought nothing: refused at the decision (sent = 0) or unfilled at the open (sent = 1)."""
+"""One row per entry that bought nothing: refused at the decision (sent = 0), or unfilled (sent = 1): at the open, at its limit,
+or taken back while it waited (`RISK`: by the circuit breaker; `WITHDRAWN`: its agent was culled, or the session ended)."""
 
 FUNDING: Final = TableSpec(
     "funding", _columns("seq time_ms market agent trade amount qty mark rate:float funded"), EVENT
@@ -359,7 +365,7 @@ FUNNEL: Final = TableSpec("funnel", _columns("seq market archetype stage count")
 TABLES: Final[dict[str, TableSpec]] = {
     spec.name: spec
     for spec in (
-        CANDLE, STAMP, VISIT, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
+        CANDLE, STAMP, VISIT, OPINION, EQUITY, ENTRY, EXIT, PARTIAL, REJECT, FUNDING, ALLOCATION, TRANSFER,
         BIRTH, DEATH, FITNESS, LEVEL, FUNNEL, POLICY, MODIFICATION, BANDIT,
     )
 }  # fmt: skip

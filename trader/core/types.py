@@ -102,6 +102,8 @@ class Block:
     received: int64 [T, M] `rows.Received`; phase: int64 [T] `rows.Phase`.
     incidents: what the feed noticed in or before these frames.
     visits: how finer candles went through these frames' candles; None where nobody asked.
+    signals: float64 [T, M] in [-1, 1], what a file of signals says at these candles' closes, NaN where it says nothing;
+      None where there is no file.
     """
 
     times: NDArray[np.int64]
@@ -113,6 +115,7 @@ class Block:
     phase: NDArray[np.int64]
     incidents: tuple[Incident, ...] = field(default=())
     visits: Visits | None = None
+    signals: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -125,4 +128,5 @@ class Block:
         return Block(
             times, self.candles[part], self.present[part], self.stamp_rate[part], self.stamp_mark[part],
             self.received[part], self.phase[part], self.incidents if (part.start or 0) == 0 else (), visits,
+            None if self.signals is None else self.signals[part],
         )  # fmt: skip

@@ -53,10 +53,10 @@ def download_command(wanted: Wanted, symbols: tuple[str, ...], *, until_ms: int 
         f"--timeframe {name(wanted.base_ms)}",
     ]
     if wanted.start_ms is not None:
-        words.append(f"--start {_time(wanted.start_ms - wanted.needed * wanted.base_ms)}")
+        words.append(f"--start {moment_text(wanted.start_ms - wanted.needed * wanted.base_ms)}")
     end = until_ms if until_ms is not None else wanted.end_ms
     if end is not None:
-        words.append(f"--end {_time(end)}")
+        words.append(f"--end {moment_text(end)}")
     return " ".join([*words, f"--out {STORE}"])
 
 
@@ -73,7 +73,7 @@ def opening_lines(described: Mapping[str, Any], wanted: Wanted) -> list[str]:
     for symbol, one in described["symbols"].items():
         source = "" if one["source_step"] == step else f" (made of {one['source_step']})"
         holes = f"{one['holes']} holes" + (f" ({one['missing']} candles)" if one["holes"] else "")
-        span = f"{_time(one['first_ms'])} to {_time(one['last_ms'])}"
+        span = f"{moment_text(one['first_ms'])} to {moment_text(one['last_ms'])}"
         lines.append(
             f"{symbol}: {one['rows']} rows, {span}, step {step}{source}, zone {zone}, {holes}, "
             f"minimum {wanted.needed} rows (warm-up)"
@@ -84,10 +84,11 @@ def opening_lines(described: Mapping[str, Any], wanted: Wanted) -> list[str]:
             short.setdefault(one["first_ms"], []).append(symbol)
     for first_ms, symbols in sorted(short.items()):
         command = download_command(wanted, tuple(symbols), until_ms=first_ms)
-        lines.append(f"{', '.join(symbols)}: history before {_time(first_ms)} is missing; to get it: {command}")
+        lines.append(f"{', '.join(symbols)}: history before {moment_text(first_ms)} is missing; to get it: {command}")
     return lines
 
 
-def _time(moment_ms: int) -> str:
+def moment_text(moment_ms: int) -> str:
+    """A moment in ms UTC as people read it, to the minute."""
     moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
     return moment.strftime("%Y-%m-%dT%H:%MZ")

@@ -79,6 +79,17 @@ def chosen(table: InstrumentTable, *, quote: str | None, symbols: tuple[str, ...
     return replace(table, spot=kept(table.spot), swap=kept(table.swap))
 
 
+def with_least_notional(table: InstrumentTable, least: Decimal) -> InstrumentTable:
+    """The table with this minimum notional for every perpetual of which no source tells one, named among the sources."""
+    swap = {
+        symbol: one if one.minimum_notional else replace(one, minimum_notional=least)
+        for symbol, one in table.swap.items()
+    }
+    return replace(
+        table, swap=swap, sources=(*table.sources, f"minimum notional of perpetuals where none is told: {least}")
+    )
+
+
 # --- ccxt ---------------------------------------------------------------------------------------------------------------
 
 

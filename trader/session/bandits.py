@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from agents import controls
+from agents import controls, signals
 from agents import layout as at
 from rl.bandits import PooledThompson, PooledWindowThompson
 from trader.core import rng
@@ -217,7 +217,7 @@ class BanditLevel:
         """New tickets for flat agents without one, and their multipliers; returns the mean standing of each parameter."""
         population = books.population
         roster = population.roster
-        eligible = roster.living & ~controls.is_control(roster)
+        eligible = roster.living & ~controls.is_control(roster) & (roster.archetype != signals.number())
         for field, value in ((at.SIDE, 0), (at.PENDING, at.NOTHING_PENDING), (at.ACTIVE, 1)):
             eligible &= population.column(field) == value
         account = population.column(at.CASH) + population.column(at.MARGIN)

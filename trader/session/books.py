@@ -19,7 +19,7 @@ from portfolio.ledger import ImbalanceError, Ledger
 from portfolio.pool import Plan
 from portfolio.risk import Caps
 from trader.core import rows
-from trader.core.rows import Account, Cause, OrderKind, TransferCode, float_bits
+from trader.core.rows import Account, Cause, OrderKind, Reject, TransferCode, float_bits
 from trader.session.funnel import Funnel
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Books:
         self.equity = 0
         self.peak = 0
         self.halted = False
+        self.withdrawn = 0
         self.funnel = Funnel()
         self._sink = sink
         self._sequence = dict.fromkeys({spec.sequence for spec in rows.TABLES.values()}, 0)
@@ -254,12 +255,32 @@ class Books:
         self._sink.write_text("birth", lines)
         self.population.add(newborn)
 
+    def withdraw(self, chosen: NDArray[np.bool_], reason: Reject, time_ms: int) -> None:
+        """Write a row for each entry that agents (mask over the roster) have queued; whoever calls drops them."""
+        population = self.population
+        queued = (population.column(at.SIDE) == 0) & (population.column(at.PENDING) == int(OrderKind.ENTRY))
+        rows_of = np.flatnonzero(chosen & queued)
+        if len(rows_of) == 0:
+            return
+        roster, funded = population.roster, self._funded()[rows_of]
+        columns = (at.PENDING_ORDER, at.PENDING_SIDE, at.PENDING_DECIDED, at.PENDING_REQUESTED)
+        order, side, decided, requested = (population.column(column)[rows_of] for column in columns)
+        market = roster.market[rows_of]
+        self.emit(
+            "reject",
+            (time_ms, market, roster.agent[rows_of], order, side, decided, requested, int(reason), 1, funded),
+            len(rows_of),
+        )
+        self.funnel.add_rejects(market.tolist(), roster.archetype[rows_of].tolist(), reason)
+        self.withdrawn += int(funded.sum())
+
     def retire(self, culled: NDArray[np.bool_], fitness: NDArray[np.float64], cause: Cause, time_ms: int) -> None:
         """Stop agents (mask over the roster); they die, with this fitness and cause, once they are flat (`reap`)."""
         agents = self.population.roster.agent[culled].tolist()
         self.departing |= {
             agent: (value, int(cause)) for agent, value in zip(agents, fitness[culled].tolist(), strict=True)
         }
+        self.withdraw(culled, Reject.WITHDRAWN, time_ms)
         self.population.retire(culled, int(OrderKind.CULL), time_ms)
 
     def reap(self, epoch: int, time_ms: int, rule: int) -> None:
@@ -288,6 +309,7 @@ class Books:
     def write_funnel(self) -> None:
         """The final counts of what became of every decision."""
         self.funnel.add_agents(self.population, np.ones(len(self.population), np.bool_))
+        self.funnel.finish()
         lines = np.array(self.funnel.rows(), np.int64).reshape(-1, 4)
         self.emit("funnel", list(lines.T), len(lines))
 
@@ -300,6 +322,7 @@ class Books:
             "deposited": self.deposited,
             "generation": self.generation,
             "halted": self.halted,
+            "withdrawn": self.withdrawn,
             "departing": [[agent, *end] for agent, end in sorted(self.departing.items())],
             "sequence": dict(self._sequence),
             "funnel": self.funnel.rows(),
@@ -313,6 +336,7 @@ class Books:
         self.deposited = int(meta["deposited"])
         self.generation = int(meta["generation"])
         self.halted = bool(meta["halted"])
+        self.withdrawn = int(meta["withdrawn"])
         self.departing = {int(agent): (float(fitness), int(cause)) for agent, fitness, cause in meta["departing"]}
         self.funnel.counts = {(m, kind, stage): count for m, kind, stage, count in meta["funnel"]}
         self._sequence = {name: int(number) for name, number in meta["sequence"].items()}

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from trader.core.rows import Reject
+
 if TYPE_CHECKING:
     from trader.session.books import Books
 
@@ -16,11 +20,13 @@ NEVER: Final = 1.0
 """The limit that is no limit."""
 
 
-def act(books: Books, max_drawdown: float) -> bool:
+def act(books: Books, max_drawdown: float, time_ms: int) -> bool:
     """Stop or release the agents; returns whether they are stopped."""
     if max_drawdown >= NEVER:
         return False
     stop = books.peak - books.equity >= books.peak * max_drawdown
+    if stop:
+        books.withdraw(np.ones(len(books.population), np.bool_), Reject.RISK, time_ms)
     if stop or books.halted:
         books.population.allow_entries(allowed=not stop)
     books.halted = stop

@@ -18,6 +18,7 @@ from agents import layout as at
 from agents.kernel import close_all, unrealised
 from agents.plugins import known
 from agents.population import Population, founders
+from agents.signals import SIGNAL
 from portfolio.risk import Caps
 from trader.broker.fills import order_value
 from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
@@ -26,7 +27,7 @@ from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
 from trader.core.money import to_amount
 from trader.core.rng import Stream
-from trader.core.rows import Phase
+from trader.core.rows import Phase, Reject
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
@@ -34,7 +35,6 @@ from trader.session.bandits import BanditLevel
 from trader.session.books import POOL_CASH, Books, Sink
 from trader.session.calibration import CalibrationLevel
 from trader.session.event_rows import Written, write_candles, write_events
-from trader.session.funnel import DECIDED
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
 from trader.session.modifier import SelfModifierLevel
@@ -177,7 +177,7 @@ class Engine:
                 learner.take(outcomes)
         for watcher in self._watchers:
             watcher.see(block, features)
-        self._count_decisions(block, features)
+        self._count_decisions(block, features, results)
         sizes = np.array([len(market) for market in self.books.population.markets])
         self.counts.agent_candles += int(block.present.sum(axis=0) @ sizes)
         self.books.absorb()
@@ -195,13 +195,11 @@ class Engine:
             seen = plain(features) if reading is None else reading
             self._midwife.see(features.features[-1], features.regime[-1], seen.embedding[-1])
 
-    def _count_decisions(self, block: Block, features: FeatureBlock) -> None:
+    def _count_decisions(self, block: Block, features: FeatureBlock, results: list[MarketResult]) -> None:
         """Closes of a timeframe, for the agents that decide on it, by archetype."""
         closes = features.closed & block.present[:, :, None]
         for m, market in enumerate(self.books.population.markets):
-            for timeframe, archetype, start, stop in market.groups:
-                count = int(closes[:, m, timeframe].sum()) * (stop - start)
-                self.books.funnel.add(m, archetype, DECIDED, count)
+            self.books.funnel.add_closes(m, closes[:, m], block.times, results[m].events, market)
 
     def _count(self, written: Written) -> None:
         """Count closed trades of all agents, and orders: those of shadows are not sent."""
@@ -246,7 +244,7 @@ class Engine:
             if level.spec.name in due:
                 self.books.level_row(level.spec.name, time_ms, level.update(self.books, frame, time_ms))
         if due:
-            breaker.act(self.books, self.config.pool.max_drawdown)
+            breaker.act(self.books, self.config.pool.max_drawdown, time_ms)
 
     def _write_equity(self, block: Block, results: list[MarketResult], frames: NDArray[np.int64]) -> None:
         out = np.sum([result.out for result in results], axis=0)
@@ -268,6 +266,7 @@ class Engine:
         population = self.books.population
         if self._modifier is not None:
             self._modifier.finish(self.books, self.counts.last_ms)
+        self.books.withdraw(np.ones(len(population), np.bool_), Reject.WITHDRAWN, self.counts.last_ms)
         results = []
         times = []
         for m, market in enumerate(population.markets):
@@ -307,7 +306,8 @@ class Engine:
 
     def orders(self) -> int:
         """Rows of `v_order`: entries, refusals, exits, and exits that a liquidation overtook half-way."""
-        return self.counts.orders + sum(int(totals[at.SUPERSEDED]) for totals in self.books.population.totals)
+        superseded = sum(int(totals[at.SUPERSEDED]) for totals in self.books.population.totals)
+        return self.counts.orders + self.books.withdrawn + superseded
 
     def positions(self) -> NDArray[np.int64]:
         """Open positions, int64 [P, 14]: agent, trade, market, side, leverage, quantity, entry price, mark, stop, take,
@@ -321,8 +321,8 @@ class Engine:
                 value = order_value(mark, int(s[at.QUANTITY]), -side, rules)
                 lines.append((
                     s[at.AGENT], s[at.TRADE_ID], m, side, s[at.LEVERAGE], s[at.QUANTITY], s[at.ENTRY_PRICE], mark,
-                    s[at.STOP], s[at.TAKE], s[at.LIQUIDATION], s[at.MARGIN], side * (value - int(s[at.COST])),
-                    s[at.FUNDED],
+                    s[at.STOP] % at.NEVER, s[at.TAKE] % at.NEVER, s[at.LIQUIDATION], s[at.MARGIN],
+                    side * (value - int(s[at.COST])), s[at.FUNDED],
                 ))  # fmt: skip
         return np.array(lines, np.int64).reshape(len(lines), 14)
 
@@ -393,7 +393,9 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
         UserError: the configuration names one that does not exist, or a plugin that cannot be used.
     """
     there = known(config.population.plugins)
-    wanted = config.population.archetypes or tuple(there)
+    wanted = config.population.archetypes or tuple(
+        name for name in there if name != SIGNAL or config.feed.signals is not None
+    )
     for name in wanted:
         if name not in there:
             raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(there)}")

@@ -89,7 +89,7 @@ def _rows(
 
 
 def write_candles(books: Books, block: Block, frames: NDArray[np.int64]) -> int:
-    """Journal rows of a block, in (time, market) order, its funding stamps and visits; returns how many candles."""
+    """Journal rows of a block, in (time, market) order, its funding stamps, visits and signals; returns how many candles."""
     t, m = np.nonzero(block.present)
     candles = block.candles[t, m]
     books.emit(
@@ -114,6 +114,10 @@ def write_candles(books: Books, block: Block, frames: NDArray[np.int64]) -> int:
         ),
         len(t_stamp),
     )  # fmt: skip
+    if block.signals is not None:
+        t_said, m_said = np.nonzero(np.isfinite(block.signals) & block.present)
+        said = float_bits(block.signals[t_said, m_said])
+        books.emit("opinion", (m_said, block.times[t_said], said), len(said))
     if block.visits is not None:
         place, price = block.visits.place, block.visits.price
         books.emit("visit", (*place.T, float_bits(price)), len(price))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trader.core.config import DEFAULT_FEES
+from trader.core.config_values import split_marked
 from trader.core.features import warmup_frames
 from trader.core.timeframes import milliseconds
 from trader.core.types import UserError
@@ -36,9 +37,12 @@ def make_feed(config: Config, stopped: Callable[[], bool] = lambda: False) -> Fe
     """
     if config.feed.kind == "live":
         return _live(config, stopped)
-    if config.feed.kind == "replay":
-        return _replay(config)
-    return synthetic_feed(config)
+    feed: Feed = _replay(config) if config.feed.kind == "replay" else synthetic_feed(config)
+    if config.feed.signals is None:
+        return feed
+    from trader.feeds.signals import SignalledFeed, read_signals
+
+    return SignalledFeed(feed, read_signals(*split_marked(config.feed.signals)))
 
 
 def wanted_history(config: Config) -> Wanted:
@@ -63,6 +67,8 @@ def opening_lines(config: Config, feed: Feed) -> list[str]:
     described = feed.describe()
     lines = history.opening_lines(described, wanted_history(config)) if feed.kind == "replay" else []
     lines += instrument_lines(feed.instruments, f"{config.exchange.id} {config.exchange.market_type}")
+    if "signals" in described:
+        lines.append("feed.signals: {count} signals of {symbols}, {first} to {last}".format(**described["signals"]))
     return lines + _detail_lines(config, described)
 
 

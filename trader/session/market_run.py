@@ -118,7 +118,10 @@ class MarketRunner:
         regime = np.ascontiguousarray(features.regime[:, m])
         self._make_room(frames, n)
         scores = self._scores[:frames]
-        score_block(agents, self._archetypes, features.features[:, m], closed, features.valid[:, m], regime, scores)
+        score_block(
+            agents, self._archetypes, features.features[:, m], closed, features.valid[:, m], regime, scores,
+            None if block.signals is None else block.signals[:, m],
+        )  # fmt: skip
         out = np.zeros((frames, at.OUT_FIELDS), np.int64)
         parts = []
         first = 0

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from agents import controls, genome
+from agents import controls, genome, signals
 from agents import layout as at
 from agents.decisions import decide, told_confidences
 from agents.market_agents import score_block
@@ -30,10 +30,11 @@ from trader.broker import market as rule
 from trader.core import rng
 from trader.core.features import FEATURES
 from trader.core.rng import Stream
-from trader.core.rows import OrderKind, Regime, Trigger, float_bits
+from trader.core.rows import OrderKind, Regime, Reject, Trigger, float_bits
 from trader.core.timeframes import DAY_MS
 from trader.session.counterfactual import Counterfactual
 from trader.session.event_rows import write_events
+from trader.session.funnel import DECIDED
 from trader.session.levels import LevelSpec, LevelUpdate
 from trader.session.market_run import MarketResult, bars_of
 from trader.session.recent import Recent
@@ -146,7 +147,7 @@ class SelfModifierLevel:
             score = self._scores(market, features, m)
             trigger = self._triggers(books, m, score, time_ms)
             roster = books.population.roster.take(part)
-            trigger[controls.is_control(roster) | ~roster.living] = 0
+            trigger[controls.is_control(roster) | ~roster.living | (roster.archetype == signals.number())] = 0
             trigger[np.isin(roster.agent, np.fromiter(self.trials, np.int64, len(self.trials)))] = 0
             rows = np.flatnonzero(trigger)
             if len(rows):
@@ -308,14 +309,16 @@ class SelfModifierLevel:
         score = self._scores(market, features, m)
         timeframe = self._timeframes(market, rows)
         events = np.zeros((len(rows), at.EVENT_FIELDS), np.int64)
+        taken_back = np.zeros(len(population), np.bool_)
+        taken_back[population.slices()[m].start + rows] = True
+        books.withdraw(taken_back, Reject.WITHDRAWN, int(block.times[-1]))
         count = different = 0
         for row, k in zip(rows.tolist(), timeframe.tolist(), strict=True):
             state = market.state[row]
             before = state[[at.PENDING, at.PENDING_SIDE, at.PENDING_CONFIDENCE, at.PENDING_LEVERAGE]].copy()
-            if state[at.PENDING] == int(OrderKind.ENTRY):
-                state[at.PENDING] = at.NOTHING_PENDING
-                state[at.HELD] = 0
-                state[at.SIGNALS] -= 1
+            state[at.PENDING] = at.NOTHING_PENDING
+            state[at.HELD] = 0
+            books.funnel.add(m, int(state[at.ARCHETYPE]), DECIDED, 1)
             count = decide(
                 market.state, market.habits, row, 0, bar, True, float(score[row]),  # compiled: by position
                 float(features.atr[-1, m, k]), int(features.regime[-1, m, k]), rules, self._tiers[m], events, count,
@@ -327,7 +330,7 @@ class SelfModifierLevel:
             nothing = MarketResult(np.zeros((0, at.EVENT_FIELDS), np.int64), np.zeros((0, at.OUT_FIELDS), np.int64))
             results = [nothing] * len(population.markets)
             results[m] = MarketResult(events[:count], nothing.out)
-            write_events(books, block, results)
+            books.withdrawn += write_events(books, block, results).orders
         return different
 
     # --- trials -----------------------------------------------------------------------------------------------------

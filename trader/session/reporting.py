@@ -21,9 +21,10 @@ from trader.report.series import EquityCurve
 from trader.report.twins import EVOLVING
 from trader.session.path_error import RULES, path_error_bar
 from trader.store.building import Condition
-from trader.store.columns import equity_spans, read_columns
+from trader.store.columns import equity_span, read_columns
 from trader.store.records import FINISHED
 from trader.store.store import open_store, persistent
+from trader.store.trials import on_same_data, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -191,25 +192,15 @@ def _insurance(store: Store, run: int) -> tuple[float, float]:
 
 
 def trials(store: Store, row: RunRow) -> tuple[int, str]:
-    """How many runs of this database tried the same data (this one among them), and the rule by which they count.
+    """How many configs were tried on the same data (this one among them), and the rule by which they count.
 
-    The same data: the same kind of feed and length of candle, a market in common and an overlap in time; of the made-up
-    market also the same seed. Looking at one stretch of candles with different settings is what makes a trial.
+    From the registry (`trader.store.trials`), which knows also the sessions that left no run and runs that were deleted.
+    The same data: the same source (history, or one made-up market), a market in common and an overlap in time.
     """
-    spans = equity_spans(store)
-    first, last = spans[row.run]
-    mine = _symbols(store, row.run)
-    count = 0
-    for other in store.runs():
-        alike = other.feed == row.feed and other.base_ms == row.base_ms
-        alike &= row.feed != "synthetic" or other.seed == row.seed
-        if alike and other.run in spans and spans[other.run][0] <= last and first <= spans[other.run][1]:
-            count += bool(mine & _symbols(store, other.run))
-    return count, "runs in this database with a market and a stretch of time in common"
-
-
-def _symbols(store: Store, run: int) -> set[str]:
-    return {instrument.symbol for instrument in store.instruments(run)}
+    source = source_of(row.feed, row.seed, json.loads(row.config).get("feed", {}))
+    markets = [instrument.symbol for instrument in store.instruments(row.run)]
+    found = on_same_data(store, source, markets, equity_span(store, row.run))
+    return max(found.count, 1), "configs tried on this data: a market and a stretch of time in common (v_trial)"
 
 
 def _notes(row: RunRow) -> list[str]:

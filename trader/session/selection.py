@@ -85,18 +85,18 @@ class SelectionLevel:
         measured = self._measure(books, fitness)
         judge = self._drawn(fitness, roster, books.generation) if self._settings.blind else fitness
         elite = evolution.elite(np.where(eligible, judge.shrunk, np.nan), self._elites)
-        ranking = self._ranking(judge, eligible, population.column(at.CLOSED))
-        culled = evolution.cull(np.where(elite, np.nan, ranking), self._settings.cull)
-        parents = eligible & ~culled
-        if not parents.any():
+        culled = evolution.cull(np.where(elite, np.nan, self._ranking(judge, eligible)), self._settings.cull)
+        survivors = eligible & ~culled
+        if not survivors.any():
             culled[:] = False
+        parents = self._parents(survivors, population.column(at.CLOSED))
         self._write(books, fitness, (eligible, control & roster.living & fitness.judged, culled, elite), time_ms)
         if self._midwife is not None:
             self._midwife.deliver(books, roster, np.where(eligible, fitness.shrunk, np.nan), time_ms)
         born = self._renew(books, judge, culled, parents, frame, time_ms)
         self._remember(books)
         before, after = (
-            float(np.mean(fitness.shrunk[rows])) if rows.any() else float("nan") for rows in (eligible, parents)
+            float(np.mean(fitness.shrunk[rows])) if rows.any() else float("nan") for rows in (eligible, survivors)
         )
         detail = {
             "generation": books.generation,
@@ -236,13 +236,19 @@ class SelectionLevel:
         lots = rng.uniform(self._seed, Stream.CONTROL, generation, roster.agent, _LOT)
         return replace(fitness, shrunk=np.where(fitness.judged, lots, np.nan))
 
-    def _ranking(self, fitness: Fitness, eligible: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Shrunken fitness; agents that never closed a trade in all that time come last."""
-        ranking = np.where(eligible, fitness.shrunk, np.nan)
-        idle = eligible & (closed == 0)
-        if idle.any() and not self._settings.blind:
-            ranking[idle] = np.nanmin(ranking) - 1.0
-        return ranking
+    @staticmethod
+    def _ranking(fitness: Fitness, eligible: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Whom to cull first: the lowest shrunken fitness. Doing nothing is worth nothing, which is more than losing."""
+        return np.where(eligible, fitness.shrunk, np.nan)
+
+    def _parents(self, survivors: NDArray[np.bool_], closed: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Who may have children: those that have shown something, that is, closed a trade; all, if nobody has.
+
+        Agents that never traded are neither better nor worse than nothing; if they bred, their abstention would spread
+        wherever most trading loses, and with it nothing that is known to pay. Where parents are drawn by lot, all may.
+        """
+        shown = survivors & (closed > 0)
+        return shown if shown.any() and not self._settings.blind else survivors
 
     @staticmethod
     def _write(books: Books, fitness: Fitness, masks: tuple[NDArray[np.bool_], ...], time_ms: int) -> None:

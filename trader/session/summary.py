@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trader.core.money import decimal_text
+from trader.session.funnel import card_lines
+from trader.store.records import FINISHED
 
 if TYPE_CHECKING:
     from trader.session.engine import Engine
@@ -89,6 +91,8 @@ def summarise(engine: Engine, header: dict[str, Any], *, status: str, wall_s: fl
     }
     if counts.shadow_trades:
         figures["shadows"] = f"{counts.shadow_trades:,} of the closed trades were shadows', on virtual accounts"
+    if status == FINISHED:
+        figures |= card_lines(books.funnel.totals())
     for level in engine.levels:
         figures |= getattr(level, "card", dict)()
     return Summary(values, figures)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trader.core.types import UserError
 from trader.store.building import Condition, build, fetch
 from trader.store.expressions import INTEGER, TEXT, Column, View
 from trader.store.store import AnyStore, persistent
@@ -48,14 +49,19 @@ def read_columns(
     return {column.name: _joined(column, part) for column, part in zip(reduced.columns, parts, strict=True)}
 
 
-def equity_spans(store: AnyStore) -> dict[int, tuple[int, int]]:
-    """Open times (ms) of the first and the last frame of every run that has one."""
+def equity_span(store: AnyStore, run: int) -> tuple[int, int]:
+    """Open times (ms) of a run's first and last frame.
+
+    Raises:
+        UserError: it has none.
+    """
     store = persistent(store)
-    end = "(SELECT q.time_ms FROM equity q WHERE q.run = r.run ORDER BY q.seq {} LIMIT 1)"
-    text = f"SELECT r.run, {end.format('ASC')}, {end.format('DESC')} FROM run r"  # noqa: S608 - our names
+    end = "SELECT q.time_ms FROM equity q WHERE q.run = {} ORDER BY q.seq {} LIMIT 1"
     with store.database.reading() as connection:
-        found = connection.exec_driver_sql(text).all()
-    return {int(run): (int(first), int(last)) for run, first, last in found if first is not None}
+        first, last = (connection.exec_driver_sql(end.format(int(run), order)).scalar() for order in ("ASC", "DESC"))
+    if first is None or last is None:
+        raise UserError(f"run {run}: has committed no frame")
+    return int(first), int(last)
 
 
 def _reduced(view: View, names: Sequence[str] | None, extra: Sequence[Column]) -> View:

@@ -36,7 +36,11 @@ def blocks(database: Database, run: int, markets: int, *, after_ms: int | None, 
                 if len(candles) == 0:
                     return
                 block = _assemble(candles, stamps, markets, size, complete=len(candles) < size * markets)
-                block = replace(block, visits=_visits(database, connection, run, (after, int(block.times[-1]))))
+                span = (after, int(block.times[-1]))
+                said = _signals(
+                    _fetch(database, connection, rows.OPINION, run, span, "ORDER BY seq"), block.times, markets
+                )
+                block = replace(block, visits=_visits(database, connection, run, span), signals=said)
             after = int(block.times[-1])
             yield block
 
@@ -68,6 +72,18 @@ def _visits(database: Database, connection: Connection, run: int, span: tuple[in
     place = read[:, [rows.VISIT.position(name) for name in ("ts", "market", "visit", "extreme", "tied")]]
     price = np.ascontiguousarray(read[:, rows.VISIT.position("price")]).view(np.float64)
     return Visits(np.ascontiguousarray(place), price)
+
+
+def _signals(opinions: NDArray[np.int64], times: NDArray[np.int64], markets: int) -> NDArray[np.float64] | None:
+    """Signals [T, M] of the frames at `times`; None without any."""
+    if len(opinions) == 0:
+        return None
+    place = rows.OPINION.position
+    said = np.full((len(times), markets), np.nan)
+    frame = np.searchsorted(times, opinions[:, place("ts")])
+    value = np.ascontiguousarray(opinions[:, place("value")]).view(np.float64)
+    said[frame, opinions[:, place("market")]] = value
+    return said
 
 
 def _assemble(

@@ -173,6 +173,7 @@ _EXIT = BASE["exit"].c
 _IN_PARTS = _EXIT.qty != _EXIT.trade_qty
 Index("exit_in_parts", _EXIT.run, _EXIT.order_id, unique=True, sqlite_where=_IN_PARTS, postgresql_where=_IN_PARTS)
 Index("partial_by_trade", BASE["partial"].c.run, BASE["partial"].c.trade)
+Index("opinion_by_time", BASE["opinion"].c.run, BASE["opinion"].c.ts)
 Index("visit_by_time", BASE["visit"].c.run, BASE["visit"].c.ts)
 Index("birth_by_agent", BASE["birth"].c.run, BASE["birth"].c.agent, unique=True)
 Index("death_by_agent", BASE["death"].c.run, BASE["death"].c.agent, unique=True)

@@ -234,7 +234,23 @@ def _headless(table: RawTable, form: str | None) -> Layout:
     places = {role: place + (clock or 0 if role != "ts" else 0) for place, role in enumerate(order)}
     volumes = (places.pop("volume"),) if "volume" in places else ()
     note = f"columns read as {','.join(order)}" if number else ""
+    _no_average(table, places, volumes)
     return Layout(places, volumes, None, clock, "", note)
+
+
+def _no_average(table: RawTable, places: dict[str, int], volumes: tuple[int, ...]) -> None:
+    """Refuse a table without names whose volume, by the usual order, is an average price (Kraken's answers)."""
+    if not volumes or len(table.columns) <= volumes[0] + 1:
+        return
+    low, high, volume = (
+        np.fromiter((_number(str(cell)) for cell in table.columns[place]), np.float64, len(table))
+        for place in (places["low"], places["high"], volumes[0])
+    )
+    if np.mean((volume >= low) & (volume <= high)) > 0.5:
+        raise UserError(
+            f"{table.label}: row 1: column {volumes[0] + 1} should be the volume and lies between low and high: "
+            "an average price? name the --columns"
+        )
 
 
 def _contradictions(table: RawTable, order: tuple[str, ...], shift: int) -> int:

@@ -1,7 +1,8 @@
 """Opening what data comes wrapped in: gzip and zip, with limits; what comes out is bytes with a name and a label.
 
 The first bytes decide, not the suffix. Sizes are limited before and while unpacking, so that a small file cannot fill
-the memory. A zip may hold several data files; folders and the hidden files of file managers are passed over.
+the memory. A zip may hold several data files; folders, the hidden files of file managers, and what lies beside data to be
+read by people (a README, a licence, checksums) are passed over.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ LARGEST_BYTES: Final = 2**31
 MOST_MEMBERS: Final = 1000
 _SNIFFED: Final = 4096
 _ARROW: Final = (b"ARROW1", b"FEA1", b"PAR1")
+_BESIDE: Final = (".md", ".rst", ".pdf", ".htm", ".html", ".png", ".jpg", ".checksum", ".sha256", ".md5")
+_TITLES: Final = ("readme", "license", "licence", "copying", "changelog", "notice", "manifest", "checksums")
 _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -96,7 +99,8 @@ def _unzip(path: Path, content: bytes) -> list[Member]:
     total = 0
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            wanted = [item for item in archive.infolist() if _is_data(item)]
+            files = [item for item in archive.infolist() if _is_data(item)]
+            wanted = [item for item in files if not _is_beside(item)] or files
             if len(wanted) > MOST_MEMBERS:
                 raise UserError(f"{path}: must not hold more than {MOST_MEMBERS} files")
             for item in wanted:
@@ -116,6 +120,12 @@ def _unzip(path: Path, content: bytes) -> list[Member]:
     if not found:
         raise UserError(f"{path}: holds no data file")
     return found
+
+
+def _is_beside(item: zipfile.ZipInfo) -> bool:
+    """A text for people, by its name."""
+    path = PurePosixPath(item.filename.lower())
+    return path.suffix in _BESIDE or path.name.partition(".")[0] in _TITLES
 
 
 def _is_data(item: zipfile.ZipInfo) -> bool:

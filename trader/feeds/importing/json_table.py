@@ -1,6 +1,7 @@
-"""Tables from JSON: a list of rows (arrays), a list of objects, or an object of equally long columns.
+"""Tables from JSON: a list of rows (arrays), a list of objects, or an object of equally long columns; or JSON lines.
 
-Freqtrade writes rows without names, exchanges answer with rows (numbers as text), pandas writes objects or columns.
+Freqtrade writes rows without names, exchanges answer with rows (numbers as text), pandas writes objects or columns. An answer
+of an exchange or of a chart has its table wrapped in other things: `json_answer` finds it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trader.core.types import UserError
+from trader.feeds.importing.json_answer import unwrapped
 from trader.feeds.importing.table import Column, RawTable
 
 _FORMS = "a list of rows, a list of objects or an object of columns"
@@ -25,11 +27,16 @@ def json_table(label: str, content: bytes) -> RawTable:
     try:
         document = json.loads(content)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and error.lineno > 1:
+            return json_table(label, json.dumps(_lines(label, content)).encode())
         raise UserError(f"{label}: line {error.lineno}: cannot be read as JSON: {error.msg}") from None
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
         raise UserError(f"{label}: cannot be read as JSON: {str(error).splitlines()[0]}") from None
     if isinstance(document, dict):
-        return _from_columns(label, document)
+        found = unwrapped(label, document)
+        if isinstance(found, dict):
+            return _from_columns(label, found)
+        document = found
     if not isinstance(document, list):
         raise UserError(f"{label}: must hold {_FORMS}")
     if not document:
@@ -43,6 +50,17 @@ def json_table(label: str, content: bytes) -> RawTable:
         if len(row) != len(rows[0]):
             raise UserError(f"{label}: row {number}: must have {len(rows[0])} cells like the first, not {len(row)}")
     return _table(label, None, rows)
+
+
+def _lines(label: str, content: bytes) -> list[Any]:
+    """JSON lines: one document a line."""
+    rows = []
+    for number, line in enumerate((line for line in content.splitlines() if line.strip()), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise UserError(f"{label}: row {number}: cannot be read as JSON: {str(error).splitlines()[0]}") from None
+    return rows
 
 
 def _object_row(label: str, number: int, row: Any, names: tuple[str, ...]) -> list[Any]:

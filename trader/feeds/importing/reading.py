@@ -17,10 +17,15 @@ def read_tables(path: Path) -> list[tuple[str, RawTable]]:
     Raises:
         UserError: it cannot be read; the message names file and row.
     """
-    return [(member.name, _table(member)) for member in members(path)]
+    return [(member.name, table_of(member)) for member in members(path)]
 
 
-def _table(member: Member) -> RawTable:
+def table_of(member: Member) -> RawTable:
+    """The table in one data file.
+
+    Raises:
+        UserError: it cannot be read; the message names file and row.
+    """
     if member.content.startswith((b"ARROW1", b"FEA1", b"PAR1")):
         return arrow_table(member.label, member.content)
     if member.content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")):

@@ -2,7 +2,8 @@
 
 The delimiter is the one of , ; tab | that cuts most lines into the same number (>= 4) of cells. The first line of that
 width whose cells are mostly numbers begins the data; the line of that width right above it is the header; whatever
-stands above those is a banner and is passed over. A row of another width is refused.
+stands above those is a banner and is passed over. A row of another width is refused. Decimal commas and thousands signs are
+spelled plainly first (`spelling`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from itertools import islice
 from typing import Final
 
 from trader.core.types import UserError
+from trader.feeds.importing.spelling import plain_numbers
 from trader.feeds.importing.table import RawTable
 
-DELIMITERS: Final = ",;\t|"
+DELIMITERS: Final = ";\t|,"
+"""The comma comes last: where another one cuts as well, commas stand inside the numbers."""
 LONGEST_BANNER: Final = 50
 _LOOKED_AT: Final = 200
 _NARROWEST: Final = 4
@@ -32,6 +35,8 @@ def text_table(label: str, content: bytes) -> RawTable:
     text = _decoded(label, content)
     delimiter = _delimiter(label, text)
     rows = _rows(label, text, delimiter)
+    if delimiter != "," or '"' in text:
+        rows = plain_numbers(label, rows)
     width = _width(rows)
     first = next((i for i, row in enumerate(rows[: LONGEST_BANNER + 1]) if len(row) == width and _is_data(row)), None)
     if first is None:
