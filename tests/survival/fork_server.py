@@ -41,7 +41,9 @@ def load() -> None:
     """Import and compile what sessions need by running one, stopped half-way and resumed."""
     from tests.survival.survival_support import EVERY_LEVEL, SHORT
     from trader.__main__ import main
+    from trader.feeds.exchange_client import exchange_class
 
+    exchange_class("binance", stream=True)
     text = SHORT
     if os.environ.get("SURVIVAL_TORCH"):
         import torch
