@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 
 SETS = (
-    'feed.kind="replay"', 'feed.timeframes=["1h"]', 'exchange.market_type="swap"', "population.size=100",
+    'feed.kind="replay"', 'feed.timeframes=["1h"]', 'exchange.market_type="swap"', "population.size=300",
     "levels.evolution.every=200", "engine.threads=1", "levels.hope.enabled=false", "levels.memory.enabled=false",
 )  # fmt: skip
 
