@@ -100,8 +100,10 @@ def test_memory_has_no_registry(small_config, tmp_path):
     ("sets", "line"),
     [
         (["session.candles=30"], "out of sample"),
-        (["session.candles=900", "population.size=20", "--open-holdout"], "evaluation.holdout: 180 candles"),
+        (["session.candles=2000", "evaluation.holdout=180.0", "--open-holdout"], "evaluation.holdout: 180 candles"),
         (["evaluation.train=0.9"], "evaluation"),
+        (['population.archetypes=["nobody"]'], "population.archetypes"),
+        (['feed.kind="replay"', 'feed.data=["nowhere"]'], "nowhere"),
         (["evaluation.costs=[0.0, 2.0]"], "evaluation: costs"),
         (['feed.kind="live"', "session.candles=100", 'feed.base_timeframe="1h"'], "has no history"),
     ],
@@ -114,6 +116,7 @@ def test_bad_input_is_one_line_and_code_2(sets, line, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert line in done.stderr
+    assert list(tmp_path.iterdir()) == [config]
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_document(tmp_path):

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from trader.core.config import config_hash
 from trader.core.errors import UserError
 from trader.lab import judgement, stats
-from trader.lab.history import History, load_history
-from trader.lab.sessions import Sessions, Wishes, check_registry, curve_of, enter_trials
+from trader.lab.history import History
+from trader.lab.sessions import Sessions, Wishes, checked_history, curve_of, enter_trials
 from trader.lab.variants import MAIN, Variant, changed, twins
 from trader.lab.verdict import percent, span
-from trader.lab.windows import Grid, grid, lengths, split
+from trader.lab.windows import Grid, grid, split
 from trader.report import metrics
 from trader.store import trials
 from trader.store.store import open_store, persistent
@@ -74,10 +74,8 @@ def ablate(config: Config, wishes: Wishes) -> dict[str, Any]:
         UserError: as `evaluate`, or no level is on.
         Stopped: `wishes.stop` was asked for; what is finished is kept.
     """
-    check_registry(wishes.url)
     plan = arms(config)
-    whole = load_history(config)
-    parts = lengths(config.evaluation, len(whole))
+    whole, parts = checked_history(config, wishes)
     history = whole.until(parts.development)
     with open_store(wishes.url, create=True) as opened:
         store = persistent(opened)

@@ -14,16 +14,14 @@ import numpy as np
 
 from trader.core import wall
 from trader.core.config import config_hash
-from trader.core.errors import UserError
 from trader.lab import judgement, rivals, stats, verdict
 from trader.lab.audit import audit
-from trader.lab.history import History, load_history
+from trader.lab.history import History
 from trader.lab.oracle_share import oracle_share
-from trader.lab.sessions import Sessions, Wishes, check_registry, curve_of, enter_trials
+from trader.lab.sessions import Sessions, Wishes, checked_history, curve_of, enter_trials
 from trader.lab.simulation import Simulation
 from trader.lab.variants import MAIN, TWINS, cost_kind, path_kind, variants
-from trader.lab.windows import FEWEST_STEPS, Grid, Lengths, Split, Window, grid, lengths, split
-from trader.report.series import EquityCurve, step_of
+from trader.lab.windows import Grid, Lengths, Split, Window, grid, split
 from trader.session.engine import archetypes_of
 from trader.session.path_error import RULES
 from trader.store import trials
@@ -41,11 +39,7 @@ def evaluate(config: Config, wishes: Wishes) -> dict[str, Any]:
         UserError: a feed without a history, candles that are missing or too few, a database without a registry.
         Stopped: `wishes.stop` was asked for; what is finished is kept.
     """
-    check_registry(wishes.url)
-    whole = load_history(config)
-    parts = lengths(config.evaluation, len(whole))
-    if wishes.open_holdout:
-        _check_holdout(whole, parts)
+    whole, parts = checked_history(config, wishes)
     history = whole.until(parts.development)
     with open_store(wishes.url, create=True) as opened:
         store = persistent(opened)
@@ -79,22 +73,6 @@ def activity(steps: Grid, simulations: Sequence[Simulation]) -> dict[str, float]
         "exposure": float(np.mean([(each.gross.sum(axis=1) / each.equity)[inside].mean() for each, inside in pairs])),
         "costs": float(np.mean([(each.costs / each.equity)[inside].sum() / years for each, inside in pairs])),
     }
-
-
-def _check_holdout(whole: History, parts: Lengths) -> None:
-    """A hold-out is opened only if it can be judged: an opening cannot be taken back.
-
-    Raises:
-        UserError: there is none, or it is too short.
-    """
-    nothing = np.zeros(parts.development)
-    step = step_of(EquityCurve(whole.times[: parts.development], nothing, 0.0, whole.base_ms))
-    steps = (parts.holdout - parts.embargo) * whole.base_ms // step - 1
-    if steps < FEWEST_STEPS:
-        raise UserError(
-            f"evaluation.holdout: {parts.holdout} candles are {max(steps, 0)} whole steps, and at least {FEWEST_STEPS} are"
-            " needed to judge it"
-        )
 
 
 def _series(config: Config, history: History, steps: Grid, found: dict[str, Simulation]) -> judgement.Series:

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import structlog
 
 from trader.core import wall
 from trader.core.config import config_hash
 from trader.core.errors import UserError
 from trader.core.money import to_amount
-from trader.lab.history import History
+from trader.lab.history import History, load_history
 from trader.lab.kept import DEFAULT, Folder, folder_of
 from trader.lab.simulation import Simulation, Stopped, simulate
 from trader.lab.variants import Variant
-from trader.report.series import EquityCurve
-from trader.session.engine import Engine
+from trader.lab.windows import FEWEST_STEPS, Lengths, lengths
+from trader.report.series import EquityCurve, step_of
+from trader.session.engine import Engine, archetypes_of, market_vectors
 from trader.session.summary import Progress, StopFlag
 from trader.store import trials
 
@@ -92,14 +94,34 @@ class Sessions:
             self._wishes.progress(Progress(self._done + frames, self._total, counts.trades, equity, counts.last_ms))
 
 
-def check_registry(url: str) -> None:
-    """Every session is entered in the registry of trials.
+def checked_history(config: Config, wishes: Wishes) -> tuple[History, Lengths]:
+    """The whole history and its parts, with all that can be wrong looked at before anything is written.
 
     Raises:
-        UserError: the database cannot hold one.
+        UserError: a database without a registry of trials, candles that are missing or too few, archetypes or instruments
+            that cannot be used, a hold-out that cannot be judged.
     """
-    if url == "memory":
+    if wishes.url == "memory":
         raise UserError('store.url: "memory" has no registry of trials; name a database with --db')
+    archetypes_of(config)
+    whole = load_history(config)
+    market_vectors(config, whole.instruments)
+    parts = lengths(config.evaluation, len(whole))
+    nothing = np.zeros(parts.development)
+    step = step_of(EquityCurve(whole.times[: parts.development], nothing, 0.0, whole.base_ms))
+    tested = parts.development - parts.train - parts.embargo
+    _enough(tested * whole.base_ms // step, f"evaluation: {tested} candles out of sample")
+    if wishes.open_holdout:  # an opening cannot be taken back
+        held = parts.holdout - parts.embargo
+        _enough(held * whole.base_ms // step - 1, f"evaluation.holdout: {parts.holdout} candles")
+    return whole, parts
+
+
+def _enough(steps: int, what: str) -> None:
+    if steps < FEWEST_STEPS:
+        raise UserError(
+            f"{what} are {max(steps, 0)} whole steps, and at least {FEWEST_STEPS} are needed: give more candles"
+        )
 
 
 def enter_trials(
