@@ -77,8 +77,9 @@ class Perceptron(nn.Module):
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer without values yet: its own constructor would draw from torch's global generator."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
-    assert isinstance(layer, nn.Linear)
+    before = torch.get_rng_state()  # cheaper than building it on the meta device, which imports a symbolic algebra
+    layer = nn.Linear(inputs, outputs)
+    torch.set_rng_state(before)
     return layer
 
 

@@ -1,6 +1,7 @@
 """Optimizers that learn at several levels, and the one hook (`UpdateRule`) through which every policy trains."""
 
 from rl.optim.clipping import AutoClip, FixedClip, LearnedClip, NoClip, ZClip, make_clip
+from rl.optim.eager import keep_compiler_out
 from rl.optim.learned_sync import LearnedSync
 from rl.optim.m3 import M3
 from rl.optim.momentum import DeltaMomentum, MultiScaleMomentum
@@ -8,6 +9,8 @@ from rl.optim.nested_adam import NestedAdam
 from rl.optim.rmsprop import FlatRMSprop
 from rl.optim.target_sync import PeriodicSync, PolyakSync, TargetSync, make_target_sync
 from rl.optim.update_rule import NestedUpdate, PlainUpdate, Telemetry, UpdateResult, UpdateRule, make_update_rule
+
+keep_compiler_out()
 
 __all__ = [
     "M3",

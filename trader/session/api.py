@@ -28,7 +28,7 @@ from trader.core.timeframes import milliseconds
 from trader.core.types import Block, SurroundingsError, UserError
 from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
 from trader.session.compiling import compile_kernels
-from trader.session.engine import Engine, archetypes_of, market_vectors, midwife_of
+from trader.session.engine import Engine, archetypes_by_number, archetypes_of, market_vectors, policies_on
 from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES
@@ -411,16 +411,18 @@ def _header(config: Config, feed: Feed) -> RunHeader:
 
 def birth_names(config: Config) -> dict[str, dict[int, str]]:
     """Names of the codes in the rows of births decided by policies; none where no policy is on."""
-    midwife = midwife_of(config, archetypes_of(config))
-    if midwife is None:
+    if not policies_on(config):
         return {}
     from rl.teachers import OPTIMIZERS
     from trader.session.births.midwife import DECIDERS
+    from trader.session.births.problem import BirthProblem
+
+    problem = BirthProblem(*archetypes_by_number(config))
 
     return {
         "policy": dict(enumerate(DECIDERS)),
         "optimizer": dict(enumerate((*OPTIMIZERS, "none"))),
-        "action": dict(enumerate(midwife.problem.actions)),
+        "action": dict(enumerate(problem.actions)),
     }
 
 

@@ -105,7 +105,7 @@ class Engine:
             population, sink, tuple(item.symbol for item in instruments), config.feed.timeframes,
             max(to_amount(config.pool.capital) // config.population.size, 1),
         )  # fmt: skip
-        self._midwife = midwife_of(config, self.archetypes)
+        self._midwife = midwife_of(config)
         self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
         self._modifier = modifier_of(config, vectors, instruments, everything, timeframes_ms)
         if self._modifier is not None:
@@ -402,16 +402,26 @@ def archetypes_of(config: Config) -> tuple[str, ...]:
     return tuple(wanted)
 
 
-def midwife_of(config: Config, archetypes: tuple[str, ...]) -> Midwife | None:
+def midwife_of(config: Config) -> Midwife | None:
     """Who decides births, if a policy is on."""
-    levels = config.levels
-    if not levels.evolution.enabled or not (levels.dqn.enabled or levels.a3c.enabled or levels.ppo.enabled):
+    if not policies_on(config):
         return None
     from trader.session.births.midwife import Midwife  # torch is imported only where it is needed
 
+    return Midwife(config, *archetypes_by_number(config))
+
+
+def policies_on(config: Config) -> bool:
+    """Whether a policy decides births."""
+    levels = config.levels
+    return levels.evolution.enabled and (levels.dqn.enabled or levels.a3c.enabled or levels.ppo.enabled)
+
+
+def archetypes_by_number(config: Config) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Numbers of the archetypes in use, ascending, and their names."""
     there = list(known(config.population.plugins))
-    numbers = sorted((there.index(name), name) for name in archetypes)
-    return Midwife(config, tuple(number for number, _ in numbers), tuple(name for _, name in numbers))
+    numbers = sorted((there.index(name), name) for name in archetypes_of(config))
+    return tuple(number for number, _ in numbers), tuple(name for _, name in numbers)
 
 
 def modifier_of(
