@@ -153,3 +153,26 @@ def test_an_agent_changes_accounts_only_when_flat(make_block, make_config, run):
         assert entry[trade] == funded
     steps = [row[3] for row in rows.rows("level") if row[2] == "evolution"]
     assert all(later == earlier + 1 for earlier, later in pairwise(steps))
+
+
+def test_a_blind_population_has_the_same_births_and_deaths_and_no_selection(make_block, make_config, run):
+    """By lot: as many are culled at first, but others, and they are neither better nor worse than those who are kept."""
+    block, spec = make_block(frames=2000), TABLES["fitness"]
+    culled, shares = {}, {}
+    for blind in ("false", "true"):
+        _, rows = run(make_config(f"levels.evolution.blind={blind}"), block)
+        agent, fate, rank, generation = (
+            rows.rows("fitness")[:, spec.position(name)] for name in ("agent", "fate", "rank", "generation")
+        )
+        chosen = fate == int(Fate.CULLED)
+        first = int(generation[chosen].min())
+        culled[blind] = set(agent[chosen & (generation == first)].tolist())
+        shares[blind] = np.mean(
+            [
+                rank[chosen & (generation == g)].mean() / rank[generation == g].max()
+                for g in np.unique(generation[chosen]).tolist()
+            ]
+        )
+    assert len(culled["false"]) == len(culled["true"]) > 5
+    assert len(culled["false"] & culled["true"]) < 0.6 * len(culled["true"])
+    assert 0.4 < shares["true"] < 0.6
