@@ -113,8 +113,8 @@ class Engine:
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
         self._outcomes = Outcomes()
-        self._learners = [cast("Learner", level) for level in self.levels if level.spec.name in LEARNERS]
-        self._watchers = [cast("Watcher", level) for level in self.levels if level.spec.name in WATCHERS]
+        self._learners: list[Learner] = [cast("Learner", level) for level in self.levels if level.spec.name in LEARNERS]
+        self._watchers: list[Watcher] = [cast("Watcher", level) for level in self.levels if level.spec.name in WATCHERS]
         pool = config.pool
         self.books.caps = Caps(pool.caps.agent, pool.caps.archetype, pool.caps.market)
         clocks = [Level(level.spec.name, level.spec.every) for level in self.levels]
