@@ -31,13 +31,11 @@ from trader.core.rows import Phase, Reject
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
-from trader.session.bandits import BanditLevel
 from trader.session.books import POOL_CASH, Books, Sink
 from trader.session.calibration import CalibrationLevel
 from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.grants import GrantLevel, endow
 from trader.session.market_run import MarketResult, MarketRunner
-from trader.session.modifier import SelfModifierLevel
 from trader.session.outcomes import Outcomes
 from trader.session.reading import plain
 from trader.session.selection import SelectionLevel
@@ -48,8 +46,10 @@ if TYPE_CHECKING:
     from agents.archetypes import Archetype
     from trader.core.config import Config
     from trader.core.features import FeatureBlock
+    from trader.session.bandits import BanditLevel
     from trader.session.births.midwife import Midwife
     from trader.session.levels import SessionLevel
+    from trader.session.modifier import SelfModifierLevel
     from trader.session.outcomes import Learner, Watcher
     from trader.session.recollection import MemoryLevel
     from trader.session.sequence import SequenceLevel
@@ -431,6 +431,8 @@ def modifier_of(
     """The self-modifier, if it is on."""
     if not config.levels.self_modifier.enabled:
         return None
+    from trader.session.modifier import SelfModifierLevel
+
     tiers = [tier_table(instrument) for instrument in instruments]
     return SelfModifierLevel(config, rules, tiers, archetypes, timeframes_ms)
 
@@ -459,6 +461,8 @@ def levels_of(
         levels.append(CalibrationLevel(config, len(known(config.population.plugins))))
     bandits: BanditLevel | None = None
     if config.levels.bandits.enabled:
+        from trader.session.bandits import BanditLevel  # its library takes a while to import
+
         bandits = BanditLevel(config, markets, [milliseconds(name) for name in config.feed.timeframes])
         levels.append(bandits)
     if config.levels.pool.enabled:
