@@ -20,7 +20,6 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from trader.core.types import SurroundingsError, UserError
-from trader.feeds.exchange_answers import bounded
 from trader.feeds.frame_flags import Told, told
 
 log = structlog.get_logger("exchange")
@@ -81,6 +80,8 @@ def exchange_class(name: str, *, stream: bool) -> Any:
 def _harmless(name: str, stream: bool) -> Any:
     import ccxt.async_support
     import ccxt.pro
+
+    from trader.feeds.exchange_answers import bounded
 
     source: Any = ccxt.pro if stream and hasattr(ccxt.pro, name) else ccxt.async_support
     parent = getattr(source, name)
