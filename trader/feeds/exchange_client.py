@@ -81,6 +81,8 @@ def _harmless(name: str, stream: bool) -> Any:
     import ccxt.async_support
     import ccxt.pro
 
+    from trader.feeds.exchange_answers import bounded
+
     source: Any = ccxt.pro if stream and hasattr(ccxt.pro, name) else ccxt.async_support
     parent = getattr(source, name)
 
