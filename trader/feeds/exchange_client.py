@@ -100,8 +100,6 @@ def _harmless(name: str, stream: bool) -> Any:
             fresh = self.own_session and self.session is None
             super().open(lazy)
             if fresh and self.session is not None:
-                from trader.feeds.exchange_answers import bounded  # aiohttp is imported only where it is needed
-
                 self.session = bounded(self.session, trust_env=self.aiohttp_trust_env)
 
         def check_required_credentials(self, error: bool = True) -> Any:
