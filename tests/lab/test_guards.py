@@ -14,7 +14,7 @@ from trader.core.features import FEATURES, FeatureEngine
 from trader.core.types import VOLUME, Block
 from trader.feeds.synthetic_oracle import oracle_positions, outcome
 from trader.lab import evaluate as module
-from trader.lab import judgement, stats
+from trader.lab import judgement, sessions, stats
 from trader.lab.audit import audit
 from trader.lab.history import filled, load_history
 from trader.lab.sessions import Wishes
@@ -227,7 +227,7 @@ def test_an_edge_only_in_sample_is_flagged_and_never_the_headline(evaluated, mon
                      "evaluation.seeds=1", "evaluation.train=20000.0", "evaluation.holdout=1000.0",
                      "evaluation.test=2000.0", "evaluation.embargo=100.0")  # fmt: skip
     whole = spliced(load_history(config), load_history(null(8, "session.candles=9000")))
-    monkeypatch.setattr(module, "load_history", lambda _: whole)
+    monkeypatch.setattr(sessions, "load_history", lambda _: whole)
     found = evaluated(config)
     assert found["in_sample"]["population"]["in_sample_annual_return"] > 0.1
     assert found["in_sample"]["population"]["survives"] is False
