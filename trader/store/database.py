@@ -108,6 +108,7 @@ class Database:
 
     def repeated(self, action: Callable[[Connection], Result]) -> Result:
         """`action` in a write transaction, again while the server is gone: only for what may happen twice."""
+        assert not self.read_only, "a database opened read-only cannot be written"
 
         def attempt() -> Result:
             with self.engine.connect().execution_options(trader_write=True) as connection, connection.begin():
