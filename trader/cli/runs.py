@@ -57,10 +57,13 @@ def _session(
     url = options.database_url(db, config.store.url)
 
     def start(report: Any, flag: Any) -> Any:
+        from trader.session.feeds import make_feed
+
+        feed = make_feed(config, lambda: flag.requested)  # data that is wrong is told before the rest is imported
         from trader.session.api import run_session
 
         tell = None if quiet else partial(typer.echo, err=True)
-        return run_session(config, url=url, data=config.feed.data, progress=report, stop=flag, tell=tell)
+        return run_session(config, url=url, progress=report, stop=flag, tell=tell, feed=feed)
 
     _follow(start, config, as_json=as_json, quiet=quiet)
 
@@ -84,7 +87,7 @@ def _follow(start: Any, config: Config | None, *, as_json: bool, quiet: bool) ->
     from trader.cli.card import end_card
     from trader.cli.logs import configure_logs
     from trader.cli.signals import stopping
-    from trader.session.api import StopFlag
+    from trader.session.summary import StopFlag
 
     configure_logs(quiet=quiet)
     flag = StopFlag()

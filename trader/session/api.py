@@ -64,6 +64,7 @@ def run_session(
     progress: Report = None,
     stop: StopFlag | None = None,
     tell: Callable[[str], None] | None = None,
+    feed: Feed | None = None,
 ) -> Summary:
     """Run a new session to its end.
 
@@ -74,6 +75,7 @@ def run_session(
         progress: called after every block.
         stop: its flag is looked at after every block.
         tell: called with each line that a replay says about its data before it starts.
+        feed: what `make_feed` made of the config already; it is closed at the end.
 
     Raises:
         UserError: data or database that cannot be used; nothing was written.
@@ -82,7 +84,8 @@ def run_session(
     if data:
         config = config.model_copy(update={"feed": config.feed.model_copy(update={"data": tuple(data)})})
     stop = stop or StopFlag()
-    feed = make_feed(config, lambda: stop.requested)
+    if feed is None:
+        feed = make_feed(config, lambda: stop.requested)
     try:
         archetypes_of(config)
         market_vectors(config, feed.instruments)
