@@ -123,7 +123,7 @@ class KernelSide:
             row[at.AGENT], row[at.ARCHETYPE], row[at.TIMEFRAME_MS] = agent.number, agent.archetype, timeframe_ms(agent)
             row[at.ACTIVE], row[at.FUNDED], row[at.CASH] = agent.active, agent.funded, agent.cash
             row[at.PENDING] = at.NOTHING_PENDING
-            self.habits[a] = [getattr(agent.habits, name) for name in HABITS]
+            self.habits[a, : len(HABITS)] = [getattr(agent.habits, name) for name in HABITS]
             if not scored:
                 self.habits[a, at.HOLDING_MS] = 1e15
         self.totals[at.TOTAL_CASH] = sum(agent.cash for agent in scenario.agents if agent.funded)
@@ -161,7 +161,7 @@ class KernelSide:
             row[at.PENDING_QUANTITY] = row[at.PENDING_REQUESTED] = send.quantity
             row[at.PENDING_ORDER] = next_id(self.state, send.agent, at.ORDERS)
             row[at.PENDING_DECIDED], row[at.PENDING_LEVERAGE] = now, send.leverage
-            row[at.PENDING_CONFIDENCE], row[at.PENDING_REGIME] = 0, 0
+            row[at.PENDING_CONFIDENCE] = row[at.PENDING_SCORE] = row[at.PENDING_REGIME] = 0
             row[at.PENDING_STOP], row[at.PENDING_TAKE], row[at.PENDING_TRAIL] = send.stop, send.take, send.trail
             row[at.PENDING_LIMIT] = send.limit
         refresh_rows(self.state, self.habits, self.triggers, self.watch, np.array([send.agent]), self.market)

@@ -245,7 +245,8 @@ class Referee:
             "order_id": order.number, "fill": agent.named("fills"), "side": order.side, "archetype": agent.archetype,
             "timeframe": agent.timeframe_ms, "leverage": order.leverage, "requested_qty": order.requested,
             "qty": quantity, "price": fill.price, "fee": fee, "margin": initial + fee, "decided_ms": order.decided,
-            "confidence": order.confidence, "regime": order.regime, "stop": position.stop, "take": position.take,
+            "confidence": order.confidence, "score": order.confidence, "regime": order.regime,
+            "stop": position.stop, "take": position.take,
             "limited_by": limited, "slippage": told, "maker": int(fill.maker), "funded": int(agent.funded),
         })  # fmt: skip
         return quantity

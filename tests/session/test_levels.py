@@ -91,7 +91,10 @@ class TestEvery:
         level = next(level for level in first.levels if level.spec.name == name)
         before = {key: np.copy(value) for key, value in level.state().items()}
         arrays, meta = first.state()
-        assert {k: v.tolist() for k, v in level.state().items()} == {k: v.tolist() for k, v in before.items()}
+        after = level.state()
+        assert list(after) == list(before)
+        for key, values in before.items():
+            np.testing.assert_array_equal(after[key], values)
         second = Engine(config, first.instruments, rows)
         second.restore(arrays, json.loads(json.dumps(meta)))
         second.advance(block[at : len(block)])
