@@ -251,7 +251,7 @@ def enter(
     body[19] = slippage
     body[20] = maker
     body[21] = state[agent, at.FUNDED]
-    body[22] = state[agent, at.PENDING_SCORE]
+    body[23] = state[agent, at.PENDING_SCORE]  # 22: the phase, which the session knows
     return count + 1
 
 

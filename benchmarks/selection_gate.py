@@ -79,6 +79,7 @@ def twin(kind: str, seed: int, mode: str, chosen: argparse.Namespace) -> Outcome
     sets = [
         'feed.kind="synthetic"', f'feed.synthetic.mode="{mode}"', f"session.seed={seed}", f"session.candles={frames}",
         f"population.size={chosen.size}", f"levels.evolution.every={chosen.every}", "engine.threads=1",
+        *(f"levels.{name}.enabled=false" for name in ("bandits", "self_modifier", "calibration")),  # selection alone
     ]  # fmt: skip
     sets += {"frozen": ["levels.evolution.enabled=false"], "random": ["levels.evolution.immigrants=1.0"]}.get(kind, [])
     config = load(None, sets)

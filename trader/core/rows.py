@@ -254,7 +254,7 @@ ENTRY: Final = TableSpec(
     "entry",
     _columns(
         "seq time_ms market agent trade order_id fill side archetype timeframe leverage requested_qty qty price fee"
-        " margin decided_ms confidence regime stop take limited_by slippage maker funded score phase!"
+        " margin decided_ms confidence regime stop take limited_by slippage maker funded phase! score"
     ),
     EVENT,
 )

@@ -19,7 +19,7 @@ from trader.store import views
 from trader.store.database import POSTGRESQL, Database
 from trader.store.tables import metadata
 
-VERSIONS: Final = ("0001", "0002", "0003")
+VERSIONS: Final = ("0001", "0002", "0003", "0004")
 """Every schema version there was, oldest first; a test compares it with the migrations."""
 
 HEAD: Final = VERSIONS[-1]

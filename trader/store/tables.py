@@ -23,6 +23,9 @@ LINKED: Final = ("exit", "partial")
 """Tables whose rows get `entry_seq`, the `seq` of their trade's entry: joins go by primary key. An index by trade would
 be written at a thousand places in every commit, one for each agent, and cost more than the rows themselves."""
 
+LATER: Final = {("entry", "score"): "-1"}
+"""Columns that came later, and what older rows have in them."""
+
 _TYPES = {rows.INTEGER: BigInteger, rows.FLOAT: Double, rows.TEXT: Text}
 
 
@@ -35,6 +38,7 @@ def _base_table(spec: rows.TableSpec) -> Table:
             primary_key=column.name == "seq",
             autoincrement=False,
             nullable=column.kind == rows.FLOAT,
+            server_default=LATER.get((spec.name, column.name)),
         )
         for column in spec.columns
     ]
