@@ -15,7 +15,7 @@ CODES = {name: code for code, name in STAGES.items()}
 SETS = {
     "plain": (),
     "limits and latency": ("exchange.latency_candles=2", "exchange.participation=0.0001", "levels.evolution.cull=0.5"),
-    "breaker": ("pool.max_drawdown=0.005", "exchange.slippage=0.01", "levels.pool.every=7"),
+    "breaker": ("pool.max_drawdown=0.001", "levels.pool.every=3"),
 }
 
 
@@ -29,7 +29,11 @@ def per_stage(rows):
 @pytest.fixture(scope="module", params=SETS)
 def session(request, make_block, make_config, run):
     sets = SETS[request.param]
-    config = make_config(*sets, "population.controls={frozen=0.1, random=0.2}")
+    alone = (
+        "levels.self_modifier.enabled=false",
+        "levels.bandits.enabled=false",
+    )  # one decides again, both shift the counts
+    config = make_config(*sets, *alone, "population.controls={frozen=0.1, random=0.2}")
     block = make_block(frames=1500, missing=0.01)
     engine, rows = run(config, block)
     return request.param, config, block, engine, rows

@@ -319,6 +319,7 @@ class SelfModifierLevel:
             state[at.PENDING] = at.NOTHING_PENDING
             state[at.HELD] = 0
             books.funnel.add(m, int(state[at.ARCHETYPE]), DECIDED, 1)
+            population.totals[m][at.DECISIONS] += 1
             count = decide(
                 market.state, market.habits, row, 0, bar, True, float(score[row]),  # compiled: by position
                 float(features.atr[-1, m, k]), int(features.regime[-1, m, k]), rules, self._tiers[m], events, count,
