@@ -25,7 +25,9 @@ def feed_of(seed=1, frames=2000, base_ms=HOUR, **changes):
 
 def joined(feed, size, after_ms=None):
     blocks = list(feed.blocks(size, after_ms))
-    fields = [field.name for field in dataclasses.fields(blocks[0]) if field.name not in {"incidents", "visits"}]
+    fields = [
+        field.name for field in dataclasses.fields(blocks[0]) if field.name not in {"incidents", "visits", "signals"}
+    ]
     return {name: np.concatenate([getattr(block, name) for block in blocks]) for name in fields}
 
 

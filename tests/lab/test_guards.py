@@ -217,7 +217,7 @@ def spliced(first, second):
     candles[:, :, VOLUME] /= factor
     times = first.block.times[-1] + first.base_ms * np.arange(1, len(candles) + 1)
     later = replace(second.block[start:], candles=candles, times=times)
-    names = [name for name in Block.__dataclass_fields__ if name not in {"incidents", "visits"}]
+    names = [name for name in Block.__dataclass_fields__ if name not in {"incidents", "visits", "signals"}]
     return replace(first, block=Block(**{name: np.concatenate([getattr(first.block, name), getattr(later, name)])
                                          for name in names}))  # fmt: skip
 
