@@ -57,6 +57,7 @@ EXAMPLES: Final = {
     "session.name": "my-first",
     "session.candles": 4000,
     "feed.symbols": ["BTC/USDT", "ETH/USDT"],
+    "feed.signals": "signals.csv#sha256=" + "0" * 64,
     "feed.start": "2022-01-01",
     "feed.end": "2023-01-01",
     "feed.warmup": 1000,
