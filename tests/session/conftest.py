@@ -122,6 +122,8 @@ def rows_until(capture, time_ms):
             chosen = rows[:, at] <= time_ms
             if name == "exit":
                 chosen &= rows[:, spec.position("kind")] != int(OrderKind.END)
+            if name == "modification":  # a trial under way is told when the session ends
+                chosen &= rows[:, spec.position("kept")] != -1
             if name == "reject":  # what a session's end withdraws belongs to the end
                 ended = (rows[:, at] == time_ms) & (rows[:, spec.position("reason")] == int(Reject.WITHDRAWN))
                 chosen &= ~ended
