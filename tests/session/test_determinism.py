@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trader.core.config_levels import LevelsConfig
 from trader.core.rows import TABLES, OrderKind
 from trader.core.types import Instrument
 from trader.session.engine import Engine
@@ -73,7 +74,7 @@ def test_a_restored_checkpoint_goes_on_as_if_nothing_had_happened(
 
 
 def test_levels_off_is_the_system_without_them(make_block, make_config, run, monkeypatch):
-    off = ("levels.evolution.enabled=false", "levels.pool.enabled=false")
+    off = [f"levels.{name}.enabled=false" for name in LevelsConfig.model_fields]
     rows = run(make_config(*off), make_block())[1]
 
     def never(*args, **kwargs):
@@ -83,6 +84,8 @@ def test_levels_off_is_the_system_without_them(make_block, make_config, run, mon
     monkeypatch.setattr("trader.session.selection.SelectionLevel.__init__", never)
     monkeypatch.setattr("trader.session.grants.GrantLevel.update", never)
     monkeypatch.setattr("trader.session.grants.GrantLevel.__init__", never)
+    for level in ("bandits.BanditLevel", "calibration.CalibrationLevel", "modifier.SelfModifierLevel"):
+        monkeypatch.setattr(f"trader.session.{level}.__init__", never)
     assert rows.same_as(run(make_config(*off), make_block())[1]) is None
     assert len(rows.rows("level")) == 0
     assert len(rows.rows("allocation")) == 120
@@ -90,7 +93,7 @@ def test_levels_off_is_the_system_without_them(make_block, make_config, run, mon
 
 def test_rows_of_one_market_do_not_depend_on_another(make_block, make_config, run):
     """Between boundaries markets never meet: a change in one changes no trade of the other without levels."""
-    off = ("levels.evolution.enabled=false", "levels.pool.enabled=false")
+    off = [f"levels.{name}.enabled=false" for name in LevelsConfig.model_fields]
     block = make_block()
     candles = block.candles.copy()
     candles[700:, 1, :4] *= 1.01
