@@ -84,7 +84,7 @@ def folder(tmp_path_factory):
 def session(folder, config, *words):
     return trader(
         "replay", str(ROOT / "configs" / config), "--data", str(folder), "--set", "feed.timeframes=['1h']",
-        "--set", "population.size=2000", *words, "--db", str(folder / f"{config}.db"), "--json", cwd=folder,
+        "--set", "population.size=4000", *words, "--db", str(folder / f"{config}.db"), "--json", cwd=folder,
     )  # fmt: skip
 
 
