@@ -13,6 +13,13 @@ from trader.lab.ablate import arms, levels_on, table
 from trader.lab.sessions import Wishes
 
 
+@pytest.fixture(scope="module", name="small_config")
+def two_levels(small_config):
+    """Of the levels that are on by default, evolution and pool: few sessions."""
+    off = [f"levels.{name}.enabled=false" for name in ("bandits", "calibration", "self_modifier")]
+    return lambda *sets: small_config(*off, *sets)
+
+
 @pytest.fixture(scope="module")
 def document(small_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ablated")
