@@ -30,7 +30,8 @@ from trader.core.rng import Stream
 from trader.core.rows import EQUITY, Phase
 from trader.lab.stats import holm
 from trader.report.intervals import draws, rule
-from trader.session.engine import Engine, archetype_numbers
+from trader.session.composition import archetype_numbers
+from trader.session.engine import Engine
 from trader.session.feeds import make_feed
 from trader.session.selection import SelectionLevel
 

@@ -22,7 +22,7 @@ from trader.lab.sessions import Sessions, Wishes, checked_history, curve_of, ent
 from trader.lab.simulation import Simulation
 from trader.lab.variants import MAIN, TWINS, cost_kind, path_kind, variants
 from trader.lab.windows import Grid, Lengths, Split, Window, grid, split
-from trader.session.engine import archetypes_of
+from trader.session.composition import archetypes_of
 from trader.session.path_error import RULES
 from trader.store import trials
 from trader.store.store import open_store, persistent

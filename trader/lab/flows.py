@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trader.core.money import AMOUNT_SCALE
 from trader.core.rows import TABLES
-from trader.session.engine import archetype_numbers
+from trader.session.composition import archetype_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

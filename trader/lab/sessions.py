@@ -21,7 +21,8 @@ from trader.lab.simulation import Simulation, Stopped, simulate
 from trader.lab.variants import Variant
 from trader.lab.windows import FEWEST_STEPS, Lengths, lengths
 from trader.report.series import EquityCurve, step_of
-from trader.session.engine import Engine, archetypes_of, market_vectors
+from trader.session.composition import archetypes_of, market_vectors
+from trader.session.engine import Engine
 from trader.session.summary import Progress, StopFlag
 from trader.store import trials
 

@@ -28,7 +28,8 @@ from trader.core.timeframes import milliseconds
 from trader.core.types import Block, SurroundingsError, UserError
 from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
 from trader.session.compiling import compile_kernels
-from trader.session.engine import Engine, archetypes_by_number, archetypes_of, market_vectors, policies_on
+from trader.session.composition import archetypes_by_number, archetypes_of, market_vectors, policies_on
+from trader.session.engine import Engine
 from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES

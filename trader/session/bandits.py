@@ -14,7 +14,6 @@ rewarded by its shrunken fitness, when first judged, against what its parents ha
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -25,8 +24,8 @@ from rl.bandits import PooledThompson, PooledWindowThompson
 from trader.core import rng
 from trader.core.rng import Stream
 from trader.core.rows import Parameter, float_bits
-from trader.session.levels import LevelSpec, LevelUpdate
-from trader.session.outcomes import Outcome, in_order
+from trader.session.levels import LevelSpec, LevelUpdate, from_text_array, text_array
+from trader.session.outcomes import as_array, from_array, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from trader.core.features import FeatureBlock
     from trader.core.types import Block
     from trader.session.books import Books
+    from trader.session.outcomes import Outcome
 
 ARMS: Final = (0.7, 0.85, 1.0, 1.2, 1.4)
 NEUTRAL: Final = ARMS.index(1.0)
@@ -297,27 +297,23 @@ class BanditLevel:
         """The bandits and the tickets as JSON text in bytes (numbers come back exactly), the rest as arrays."""
         held = {name: [[agent, *ticket] for agent, ticket in held.items()] for name, held in self._held()}
         return {
-            "bandit": _bytes(self.bandit.to_json()), "tickets": _bytes(json.dumps(held)), "scale": self._scale.copy(),
+            "bandit": text_array(self.bandit.state_dict()), "tickets": text_array(held), "scale": self._scale.copy(),
             "regime": self._regime.copy(), "numbers": self._numbers.copy(),
             "judged": np.array(self._judged, np.float64).reshape(len(self._judged), 2),
-            "waiting": np.array(self._waiting, np.int64).reshape(len(self._waiting), len(Outcome._fields)),
+            "waiting": as_array(self._waiting),
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` described."""
-        self.bandit.load_state_dict(json.loads(bytes(state["bandit"])))
-        held = json.loads(bytes(state["tickets"]))
+        self.bandit.load_state_dict(from_text_array(state["bandit"]))
+        held = from_text_array(state["tickets"])
         for name, tickets in self._held():
             tickets.clear()
             tickets.update({agent: Ticket._make(values) for agent, *values in held[name]})
         self._scale, self._regime = np.array(state["scale"]), np.array(state["regime"])
         self._numbers[:] = state["numbers"]
         self._judged = [(int(agent), gain) for agent, gain in state["judged"].tolist()]
-        self._waiting = [Outcome(*row) for row in state["waiting"].tolist()]
+        self._waiting = from_array(state["waiting"])
 
     def _held(self) -> tuple[tuple[str, dict[int, Ticket]], ...]:
         return ("open", self._open), ("births", self._births)
-
-
-def _bytes(text: str) -> NDArray[np.uint8]:
-    return np.frombuffer(text.encode(), np.uint8).copy()

@@ -84,7 +84,7 @@ class Books:
         self.equity = 0
         self.peak = 0
         self.halted = False
-        self.withdrawn = 0
+        self.other_orders = 0  # orders told outside the kernel's blocks: taken back, or refused when decided again
         self.funnel = Funnel()
         self._sink = sink
         self._sequence = dict.fromkeys({spec.sequence for spec in rows.TABLES.values()}, 0)
@@ -272,7 +272,7 @@ class Books:
             len(rows_of),
         )
         self.funnel.add_rejects(market.tolist(), roster.archetype[rows_of].tolist(), reason)
-        self.withdrawn += int(funded.sum())
+        self.other_orders += int(funded.sum())
 
     def retire(self, culled: NDArray[np.bool_], fitness: NDArray[np.float64], cause: Cause, time_ms: int) -> None:
         """Stop agents (mask over the roster); they die, with this fitness and cause, once they are flat (`reap`)."""
@@ -322,7 +322,7 @@ class Books:
             "deposited": self.deposited,
             "generation": self.generation,
             "halted": self.halted,
-            "withdrawn": self.withdrawn,
+            "other_orders": self.other_orders,
             "departing": [[agent, *end] for agent, end in sorted(self.departing.items())],
             "sequence": dict(self._sequence),
             "funnel": self.funnel.rows(),
@@ -336,7 +336,7 @@ class Books:
         self.deposited = int(meta["deposited"])
         self.generation = int(meta["generation"])
         self.halted = bool(meta["halted"])
-        self.withdrawn = int(meta["withdrawn"])
+        self.other_orders = int(meta["other_orders"])
         self.departing = {int(agent): (float(fitness), int(cause)) for agent, fitness, cause in meta["departing"]}
         self.funnel.counts = {(m, kind, stage): count for m, kind, stage, count in meta["funnel"]}
         self._sequence = {name: int(number) for name, number in meta["sequence"].items()}

@@ -15,11 +15,12 @@ from agents import layout as at
 from agents.calibration import probabilities
 from trader.report.calibration import expected_calibration_error
 from trader.session.levels import LevelSpec, LevelUpdate
-from trader.session.outcomes import Outcome, in_order
+from trader.session.outcomes import as_array, from_array, in_order
 
 if TYPE_CHECKING:
     from trader.core.config import Config
     from trader.session.books import Books
+    from trader.session.outcomes import Outcome
 
 
 _RECENT: Final = 1_000
@@ -80,7 +81,7 @@ class CalibrationLevel:
         return {
             "cases": self._cases.copy(), "wins": self._wins.copy(), "numbers": self._numbers.copy(),
             "told": self._told.copy(),
-            "waiting": np.array(self._waiting, np.int64).reshape(len(self._waiting), len(Outcome._fields)),
+            "waiting": as_array(self._waiting),
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -88,7 +89,7 @@ class CalibrationLevel:
         self._cases, self._wins = np.array(state["cases"]), np.array(state["wins"])
         self._numbers[:] = state["numbers"]
         self._told = np.array(state["told"])
-        self._waiting = [Outcome(*row) for row in state["waiting"].tolist()]
+        self._waiting = from_array(state["waiting"])
 
 
 def _known(value: float) -> float | None:

@@ -18,47 +18,34 @@ from agents import layout as at
 from agents.kernel import close_all, unrealised
 from agents.plugins import known
 from agents.population import Population, founders
-from agents.signals import SIGNAL
 from portfolio.risk import Caps
 from trader.broker.fills import order_value
-from trader.broker.market import ExchangeRules, Path, market_vector, tier_table
-from trader.core import rng
+from trader.broker.market import tier_table
 from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
 from trader.core.money import to_amount
-from trader.core.rng import Stream
 from trader.core.rows import Phase, Reject
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
 from trader.session.books import POOL_CASH, Books, Sink
-from trader.session.calibration import CalibrationLevel
+from trader.session.composition import archetype_numbers, archetypes_of, levels_of, market_vectors, midwife_of
 from trader.session.event_rows import Written, write_candles, write_events
-from trader.session.grants import GrantLevel, endow
+from trader.session.grants import endow
 from trader.session.market_run import MarketResult, MarketRunner
 from trader.session.outcomes import Outcomes
 from trader.session.reading import plain
-from trader.session.selection import SelectionLevel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from agents.archetypes import Archetype
     from trader.core.config import Config
     from trader.core.features import FeatureBlock
-    from trader.session.bandits import BanditLevel
-    from trader.session.births.midwife import Midwife
     from trader.session.levels import SessionLevel
     from trader.session.modifier import SelfModifierLevel
     from trader.session.outcomes import Learner, Watcher
     from trader.session.recollection import MemoryLevel
     from trader.session.sequence import SequenceLevel
-
-LEARNERS: Final = ("calibration", "bandits")
-"""Levels that learn from closed trades."""
-
-WATCHERS: Final = ("bandits", "self_modifier")
-"""Levels that look at every block of candles and features."""
 
 SCORES_PER_PIECE: Final = 1 << 21
 """Most scores of one market held at once: 8 MB, so that they stay near the processor."""
@@ -106,22 +93,20 @@ class Engine:
             max(to_amount(config.pool.capital) // config.population.size, 1),
         )  # fmt: skip
         self._midwife = midwife_of(config)
-        self.levels = levels_of(config, self.books.symbols, len(timeframes_ms), self._midwife)
-        self._modifier = modifier_of(config, vectors, instruments, everything, timeframes_ms)
-        if self._modifier is not None:
-            self.levels = tuple(sorted((*self.levels, self._modifier), key=lambda level: level.spec.every))
+        self._tiers = [tier_table(instrument) for instrument in instruments]
+        self.levels = levels_of(config, self.books.symbols, vectors, self._tiers, self._midwife)
+        self._modifier = cast("SelfModifierLevel | None", self._level("self_modifier"))
         self._sequence = cast("SequenceLevel | None", self._level("hope"))
         self._memory = cast("MemoryLevel | None", self._level("memory"))
         self._outcomes = Outcomes()
-        self._learners: list[Learner] = [cast("Learner", level) for level in self.levels if level.spec.name in LEARNERS]
-        self._watchers: list[Watcher] = [cast("Watcher", level) for level in self.levels if level.spec.name in WATCHERS]
+        self._learners = [level for level in self.levels if isinstance(level, Learner)]
+        self._watchers = [level for level in self.levels if isinstance(level, Watcher)]
         pool = config.pool
         self.books.caps = Caps(pool.caps.agent, pool.caps.archetype, pool.caps.market)
         clocks = [Level(level.spec.name, level.spec.every) for level in self.levels]
         if pool.max_drawdown < breaker.NEVER:
             clocks.append(Level("breaker", config.levels.pool.every))
         self.clock = LevelClock(tuple(clocks))
-        self._tiers = [tier_table(instrument) for instrument in instruments]
         self._features = FeatureEngine(len(instruments), base_ms, timeframes_ms)
         self._runners = [
             MarketRunner(m, vector, self._tiers[m], everything, funding=config.exchange.funding)
@@ -307,7 +292,7 @@ class Engine:
     def orders(self) -> int:
         """Rows of `v_order`: entries, refusals, exits, and exits that a liquidation overtook half-way."""
         superseded = sum(int(totals[at.SUPERSEDED]) for totals in self.books.population.totals)
-        return self.counts.orders + self.books.withdrawn + superseded
+        return self.counts.orders + self.books.other_orders + superseded
 
     def positions(self) -> NDArray[np.int64]:
         """Open positions, int64 [P, 14]: agent, trade, market, side, leverage, quantity, entry price, mark, stop, take,
@@ -361,116 +346,3 @@ class Engine:
         """End the worker threads."""
         if self._pool is not None:
             self._pool.shutdown()
-
-
-def market_vectors(config: Config, instruments: tuple[Instrument, ...]) -> list[NDArray[np.int64]]:
-    """The rules of every market.
-
-    Raises:
-        UserError: an instrument that cannot be counted in 64-bit integers.
-    """
-    exchange = config.exchange
-    return [
-        market_vector(
-            instrument,
-            ExchangeRules(
-                participation=exchange.participation,
-                half_spread=exchange.slippage,
-                impact=exchange.impact,
-                path=Path[exchange.path.upper()],
-                path_seed=int(rng.hash_bits(config.session.seed, Stream.PATH, 0, m, 0)) >> 2,
-                latency_ms=exchange.latency_candles * milliseconds(config.feed.base_timeframe),
-            ),
-        )
-        for m, instrument in enumerate(instruments)
-    ]
-
-
-def archetypes_of(config: Config) -> tuple[str, ...]:
-    """Names of the archetypes in use.
-
-    Raises:
-        UserError: the configuration names one that does not exist, or a plugin that cannot be used.
-    """
-    there = known(config.population.plugins)
-    wanted = config.population.archetypes or tuple(
-        name for name in there if name != SIGNAL or config.feed.signals is not None
-    )
-    for name in wanted:
-        if name not in there:
-            raise UserError(f"population.archetypes: there is no archetype {name!r}; there are {', '.join(there)}")
-    return tuple(wanted)
-
-
-def midwife_of(config: Config) -> Midwife | None:
-    """Who decides births, if a policy is on."""
-    if not policies_on(config):
-        return None
-    from trader.session.births.midwife import Midwife  # torch is imported only where it is needed
-
-    return Midwife(config, *archetypes_by_number(config))
-
-
-def policies_on(config: Config) -> bool:
-    """Whether a policy decides births."""
-    levels = config.levels
-    return levels.evolution.enabled and (levels.dqn.enabled or levels.a3c.enabled or levels.ppo.enabled)
-
-
-def archetypes_by_number(config: Config) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Numbers of the archetypes in use, ascending, and their names."""
-    there = list(known(config.population.plugins))
-    numbers = sorted((there.index(name), name) for name in archetypes_of(config))
-    return tuple(number for number, _ in numbers), tuple(name for _, name in numbers)
-
-
-def modifier_of(
-    config: Config, rules: list[NDArray[np.int64]], instruments: tuple[Instrument, ...],
-    archetypes: tuple[Archetype, ...], timeframes_ms: tuple[int, ...],
-) -> SelfModifierLevel | None:  # fmt: skip
-    """The self-modifier, if it is on."""
-    if not config.levels.self_modifier.enabled:
-        return None
-    from trader.session.modifier import SelfModifierLevel
-
-    tiers = [tier_table(instrument) for instrument in instruments]
-    return SelfModifierLevel(config, rules, tiers, archetypes, timeframes_ms)
-
-
-def archetype_numbers(config: Config) -> NDArray[np.int64]:
-    """Numbers of the archetypes in use, as they stand in the rows."""
-    there = list(known(config.population.plugins))
-    return np.array([there.index(name) for name in archetypes_of(config)], np.int64)
-
-
-def levels_of(
-    config: Config, symbols: tuple[str, ...], timeframes: int, midwife: Midwife | None = None
-) -> tuple[SessionLevel, ...]:
-    """The enabled levels, fast to slow."""
-    levels: list[SessionLevel] = []
-    markets = len(symbols)
-    if config.levels.hope.enabled:
-        from trader.session.sequence import SequenceLevel  # torch is imported only where it is needed
-
-        levels.append(SequenceLevel(config, symbols))
-    if config.levels.memory.enabled:
-        from trader.session.recollection import MemoryLevel
-
-        levels.append(MemoryLevel(config, markets))
-    if config.levels.calibration.enabled:
-        levels.append(CalibrationLevel(config, len(known(config.population.plugins))))
-    bandits: BanditLevel | None = None
-    if config.levels.bandits.enabled:
-        from trader.session.bandits import BanditLevel  # its library takes a while to import
-
-        bandits = BanditLevel(config, markets, [milliseconds(name) for name in config.feed.timeframes])
-        levels.append(bandits)
-    if config.levels.pool.enabled:
-        levels.append(GrantLevel(config))
-    if config.levels.evolution.enabled:
-        levels.append(SelectionLevel(config, markets, timeframes, archetype_numbers(config), midwife, bandits))
-    if midwife is not None:
-        from trader.session.births.level import PolicyLevel
-
-        levels.extend(PolicyLevel(name, config, midwife) for name in midwife.teachers)
-    return tuple(sorted(levels, key=lambda level: level.spec.every))

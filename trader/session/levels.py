@@ -7,14 +7,26 @@ of `v_level`. A level acts at boundaries only, after that frame's decisions; bet
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from trader.session.books import Books
+
+
+def text_array(document: Any) -> NDArray[np.uint8]:
+    """A document as JSON text in bytes, for a checkpoint: whole numbers and floats come back exactly."""
+    return np.frombuffer(json.dumps(document).encode(), np.uint8).copy()
+
+
+def from_text_array(array: NDArray[np.uint8]) -> Any:
+    """The inverse of `text_array`."""
+    return json.loads(bytes(array))
 
 
 @dataclass(frozen=True, slots=True)

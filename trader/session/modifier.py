@@ -16,7 +16,6 @@ overlay is taken off. The network learns from every pair, adopted or not. Contro
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -35,7 +34,7 @@ from trader.core.timeframes import DAY_MS
 from trader.session.counterfactual import Counterfactual
 from trader.session.event_rows import write_events
 from trader.session.funnel import DECIDED
-from trader.session.levels import LevelSpec, LevelUpdate
+from trader.session.levels import LevelSpec, LevelUpdate, from_text_array, text_array
 from trader.session.market_run import MarketResult, bars_of
 from trader.session.recent import Recent
 
@@ -83,6 +82,12 @@ class Candidates(NamedTuple):
     rows: NDArray[np.int64]
     trigger: NDArray[np.int64]
     score: NDArray[np.float64]
+
+    def repeated(self, times: int) -> Candidates:
+        """Each of them so many times, one after the other."""
+        return Candidates(
+            self.m, np.repeat(self.rows, times), np.repeat(self.trigger, times), np.repeat(self.score, times)
+        )  # fmt: skip
 
 
 class SelfModifierLevel:
@@ -200,7 +205,7 @@ class SelfModifierLevel:
         if not candidates:
             return
         repeat = self._settings.proposals
-        several = [Candidates(c.m, *(np.repeat(values, repeat) for values in c[1:])) for c in candidates]  # type: ignore[arg-type]
+        several = [c.repeated(repeat) for c in candidates]
         block, features = self.recent.last(self._settings.window)
         markets = books.population.markets
         agents = np.concatenate([markets[c.m].state[c.rows, at.AGENT] for c in several])
@@ -331,7 +336,7 @@ class SelfModifierLevel:
             nothing = MarketResult(np.zeros((0, at.EVENT_FIELDS), np.int64), np.zeros((0, at.OUT_FIELDS), np.int64))
             results = [nothing] * len(population.markets)
             results[m] = MarketResult(events[:count], nothing.out)
-            books.withdrawn += write_events(books, block, results).orders
+            books.other_orders += write_events(books, block, results).orders
         return different
 
     # --- trials -----------------------------------------------------------------------------------------------------
@@ -406,16 +411,15 @@ class SelfModifierLevel:
 
     def state(self) -> dict[str, Any]:
         """Network, trials (JSON text in bytes: numbers come back exactly) and kept frames."""
-        trials = json.dumps([[agent, *trial] for agent, trial in self.trials.items()])
         return {
-            "trials": np.frombuffer(trials.encode(), np.uint8).copy(), "numbers": self._numbers.copy(),
+            "trials": text_array([[agent, *trial] for agent, trial in self.trials.items()]), "numbers": self._numbers.copy(),
             **{f"network.{name}": values for name, values in self.proposer.state().items()},
             **{f"recent.{name}": values for name, values in self.recent.state().items()},
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` described."""
-        self.trials = {agent: Trial._make(values) for agent, *values in json.loads(bytes(state["trials"]))}
+        self.trials = {agent: Trial._make(values) for agent, *values in from_text_array(state["trials"])}
         self._numbers[:] = state["numbers"]
         for part, owner in (("network.", self.proposer), ("recent.", self.recent)):
             owner.restore({name[len(part) :]: values for name, values in state.items() if name.startswith(part)})

@@ -6,7 +6,7 @@ used at its next boundary. Amounts in 1e-8, times in ms.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from trader.core.features import FeatureBlock
     from trader.core.types import Block
     from trader.session.market_run import MarketResult
+
+
+def as_array(outcomes: list[Outcome]) -> NDArray[np.int64]:
+    """Outcomes that wait, for a checkpoint: int64 [n, fields]."""
+    return np.array(outcomes, np.int64).reshape(len(outcomes), len(Outcome._fields))
+
+
+def from_array(lines: NDArray[np.int64]) -> list[Outcome]:
+    """The inverse of `as_array`."""
+    return [Outcome(*line) for line in lines.tolist()]
 
 
 class Outcome(NamedTuple):
@@ -42,6 +52,7 @@ def in_order(outcomes: list[Outcome]) -> list[Outcome]:
     return sorted(outcomes, key=lambda outcome: (outcome.exit_ms, outcome.trade))
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A level that learns from closed trades."""
 
@@ -49,6 +60,7 @@ class Learner(Protocol):
         """Keep them until the level's boundary."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """A level that looks at candles and features."""
 
