@@ -16,23 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.survival.survival_support import LONG
+
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = """
-[session]
-seed = 5
-candles = 2500
-checkpoint_every = 700
-[feed]
-kind = "synthetic"
-timeframes = ["1h", "2h"]
-warmup = 720
-[population]
-size = 90
-[levels.evolution]
-every = 300
-[levels.pool]
-every = 100
-"""
 FAIL_POINTS = [
     "statement.before:1", "statement.after:7", "statement.before:20", "statement.after:40", "commit.before:1",
     "commit.after:1", "commit.before:4", "commit.after:5", "checkpoint.before_write:1", "checkpoint.after_write:2",
@@ -53,7 +39,7 @@ def trader(*arguments, env=None, check=None):
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = tmp_path_factory.mktemp("crash") / "crash.toml"
-    path.write_text(CONFIG)
+    path.write_text(LONG)
     return path
 
 

@@ -52,6 +52,8 @@ STATEMENTS = [
     "WITH RECURSIVE t(a) AS (SELECT 1 UNION ALL SELECT a FROM t) SELECT COUNT(*) FROM t LIMIT 0", "",
 ]  # fmt: skip
 DB = ("--db", "a.db")
+UNNAMED = ("data", "import", "rows.csv", "--out", "store", "--symbol")
+IMPORT = (*UNNAMED, "A/B")
 PLACES = {
     "run name": lambda text: ("run", "c.toml", "--set", f"session.name={json.dumps(text)}", *DB),
     "set": lambda text: ("run", "c.toml", "--set", text, *DB),
@@ -67,31 +69,11 @@ PLACES = {
     "since": lambda text: ("db", "candles", "latest", "--since", text, *DB),
     "sort": lambda text: ("db", "ledger", "latest", "--sort", text, *DB),
     "database": lambda text: ("db", "runs", "--db", f"sqlite:///nowhere{text}"),
-    "import symbol": lambda text: ("data", "import", "rows.csv", "--out", "store", "--symbol", text),
-    "import venue": lambda text: ("data", "import", "rows.csv", "--out", "store", "--symbol", "A/B", "--venue", text),
-    "import columns": lambda text: (
-        "data",
-        "import",
-        "rows.csv",
-        "--out",
-        "store",
-        "--symbol",
-        "A/B",
-        "--columns",
-        text,
-    ),
-    "import zone": lambda text: ("data", "import", "rows.csv", "--out", "store", "--symbol", "A/B", "--tz", text),
-    "import dates": lambda text: (
-        "data",
-        "import",
-        "rows.csv",
-        "--out",
-        "store",
-        "--symbol",
-        "A/B",
-        "--date-format",
-        text,
-    ),
+    "import symbol": lambda text: (*UNNAMED, text),
+    "import venue": lambda text: (*IMPORT, "--venue", text),
+    "import columns": lambda text: (*IMPORT, "--columns", text),
+    "import zone": lambda text: (*IMPORT, "--tz", text),
+    "import dates": lambda text: (*IMPORT, "--date-format", text),
     "export format": lambda text: ("db", "export", "latest", "--out", "out", "--format", text, *DB),
 }
 
@@ -230,8 +212,8 @@ PATHS = [
     "/dev/stdin/x", "link/escaped", " ", ".", "..",
 ]  # fmt: skip
 NAMED = {
-    "symbol": lambda path: ("data", "import", "rows.csv", "--out", "store", "--symbol", f"{path}/USDT"),
-    "venue": lambda path: ("data", "import", "rows.csv", "--out", "store", "--symbol", "A/B", "--venue", path),
+    "symbol": lambda path: (*UNNAMED, f"{path}/USDT"),
+    "venue": lambda path: (*IMPORT, "--venue", path),
     "run name": lambda path: ("run", "c.toml", "--set", f"session.name={json.dumps(path)}", *DB),
     "config": lambda path: ("run", path, *DB),
     "data": lambda path: ("replay", "c.toml", "--data", path, *DB),
