@@ -41,18 +41,22 @@ class Thompson(Everything):
 
     def _probabilities(self, rows: NDArray[np.int64]) -> FloatArray:
         """See `Bandit`."""
+        if self.posterior == "beta":
+            N, S = self.evidence(rows)
+            return best_of_beta(1.0 + S, 1.0 + np.maximum(N - S, 0.0))
+        return best_of_normal(*self.beliefs(rows))
+
+    def beliefs(self, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the posteriors of these rows, [B, K] each, in units of the range."""
         N, S = self.evidence(rows)
         if self.posterior == "beta":
-            return best_of_beta(1.0 + S, 1.0 + np.maximum(N - S, 0.0))
-        return best_of_normal((0.5 + S) / (1.0 + N), self.sigma / np.sqrt(1.0 + N))
+            mean = (1.0 + S) / (2.0 + N)
+            return mean, np.sqrt(mean * (1.0 - mean) / (3.0 + N))
+        return (0.5 + S) / (1.0 + N), self.sigma / np.sqrt(1.0 + N)
 
     def expectations(self, context: Any = None) -> FloatArray:
         """See `Bandit`; posterior means."""
-        row = np.array([self.row(context)])
-        N, S = self.evidence(row)
-        if self.posterior == "beta":
-            return self._to_reward((1.0 + S[0]) / (2.0 + N[0]))
-        return self._to_reward((0.5 + S[0]) / (1.0 + N[0]))
+        return self._to_reward(self.beliefs(np.array([self.row(context)]))[0][0])
 
     def evidence(self, rows: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         """N and S [B, K] that the posteriors of these rows rest on."""

@@ -256,13 +256,11 @@ class BanditLevel:
         table_rows = np.array([
             [self.bandit.row((int(parameter), *place)) for parameter in _TRADED] for place in distinct
         ])  # fmt: skip
-        count, total = self.bandit.evidence(table_rows.ravel())
-        mean = (0.5 + total) / (1.0 + count)
-        variance = self.bandit.sigma**2 / (1.0 + count)
+        mean, deviation = self.bandit.beliefs(table_rows.ravel())
         best = np.argmax(mean, axis=1)
         index = np.arange(len(best))
         gain = mean[index, best] - mean[:, NEUTRAL]
-        sure = gain > SURE * np.sqrt(variance[index, best] + variance[:, NEUTRAL])
+        sure = gain > SURE * np.hypot(deviation[index, best], deviation[:, NEUTRAL])
         table = np.array(ARMS)[np.where(sure, best, NEUTRAL)].reshape(len(distinct), len(_TRADED))
         return table[[distinct[place] for place in places]]
 
@@ -270,9 +268,9 @@ class BanditLevel:
         if not lines:
             return
         tickets = [ticket for _, ticket, _, _ in lines]
-        count, total = self.bandit.evidence(np.array([self.bandit.row(ticket.context) for ticket in tickets]))
+        contexts = np.array([self.bandit.row(ticket.context) for ticket in tickets])
         columns = np.arange(len(tickets)), np.array([self.bandit.arms.index(ticket.arm) for ticket in tickets])
-        means, evidence = ((0.5 + total) / (1.0 + count))[columns], count[columns]
+        means, evidence = self.bandit.beliefs(contexts)[0][columns], self.bandit.evidence(contexts)[0][columns]
 
         def whole(name: str) -> NDArray[np.int64]:
             return np.array([getattr(ticket, name) for ticket in tickets], np.int64)

@@ -33,7 +33,7 @@ from trader.session.composition import archetype_numbers, archetypes_of, levels_
 from trader.session.event_rows import Written, write_candles, write_events
 from trader.session.grants import endow
 from trader.session.market_run import MarketResult, MarketRunner
-from trader.session.outcomes import Outcomes
+from trader.session.outcomes import Learner, Outcomes, Watcher
 from trader.session.reading import plain
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from trader.core.features import FeatureBlock
     from trader.session.levels import SessionLevel
     from trader.session.modifier import SelfModifierLevel
-    from trader.session.outcomes import Learner, Watcher
     from trader.session.recollection import MemoryLevel
     from trader.session.sequence import SequenceLevel
 
