@@ -32,8 +32,7 @@ _TABLES = {
     at.EVENT_FUNDING: FUNDING,
 }  # fmt: skip
 _COLUMNS = {
-    kind: [name for name in table.names if name not in ("seq", "time_ms", "market", "phase")]
-    for kind, table in _TABLES.items()
+    kind: [name for name in table.names if name not in ("seq", "time_ms", "market")] for kind, table in _TABLES.items()
 }
 _STEPS = {
     "funding": at.PHASE_FUNDING, "gap": at.PHASE_OPEN_LIQUIDATION, "open": at.PHASE_OPEN, "path": at.PHASE_PATH,
@@ -183,6 +182,7 @@ class KernelSide:
             kind = row[at.EVENT_KIND]
             columns = _COLUMNS[kind]
             event = dict(zip(columns, row[at.EVENT_BODY :], strict=False))
+            event.pop("phase", None)  # the session writes it
             found.append(
                 event | {"event": _TABLES[kind].name, "candle": row[at.EVENT_CANDLE], "step": row[at.EVENT_PHASE]}
             )
