@@ -29,6 +29,7 @@ from agents.battery import examine
 from agents.signals import ARCHETYPE as SIGNAL_ARCHETYPE
 from trader.core.config_values import split_marked
 from trader.core.errors import UserError
+from trader.core.files import read_file
 
 
 @cache
@@ -57,7 +58,7 @@ def load(plugin: str) -> Archetype:
     """
     path, digest = split_marked(plugin)
     try:
-        source = Path(path).read_bytes()
+        source = read_file(path)
     except OSError as error:
         raise UserError(f"population.plugins: {path}: {error.strerror or error}") from None
     if digest and hashlib.sha256(source).hexdigest() != digest:

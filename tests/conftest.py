@@ -2,11 +2,13 @@
 
 `realdata` tests need the real candles (TRADER_REAL_DATA, else ../shared/data), `postgres` tests a server
 (TRADER_TEST_POSTGRES). Where they are missing the tests skip and say so; with TRADER_NO_SKIP=1 a skip is a failure.
+No test process may hold more than `MOST_MEMORY`: what runs away fails in its own test, not the whole machine.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("TRADER_REAL_DATA") or ROOT.parent / "shared" / "data")
 POSTGRES = os.environ.get("TRADER_TEST_POSTGRES", "")
 NO_SKIP = os.environ.get("TRADER_NO_SKIP") == "1"
+MOST_MEMORY = 8 * 2**30
+
+resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def pytest_collection_modifyitems(items):

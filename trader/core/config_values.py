@@ -18,6 +18,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from trader.core.errors import UserError
+from trader.core.files import read_file
 from trader.core.timeframes import milliseconds
 
 INT64_MAX: Final = 2**63 - 1
@@ -140,7 +141,7 @@ def as_marked_file(value: object) -> object:
         return value
     path = Path(value)
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(read_file(path)).hexdigest()
     except OSError as error:
         raise ValueError(f"{value}: {error.strerror or error}") from None
     return f"{path.resolve()}{FILE_MARK}{digest}"

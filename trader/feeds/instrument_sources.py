@@ -11,14 +11,15 @@ A source gives partial knowledge; `merged` lays one over the other, later ones w
 from __future__ import annotations
 
 import csv
-import gzip
 import io
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from trader.core.files import read_packed_file
 from trader.core.types import LeverageTier, SurroundingsError, UserError
 from trader.feeds.instrument_table import SPOT, SWAP, InstrumentTable, Listing, checked, number, read_json
 from trader.feeds.tiers import by_symbol
@@ -192,9 +193,8 @@ def _asked_tiers(client: Any, exchange: str) -> dict[str, tuple[LeverageTier, ..
 def _of_csv(path: Path, exchange: str, where: str) -> InstrumentTable:
     """Listings of one exchange of a CSV symbol table, plain or gzipped; lines that begin with # are comments."""
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
-    except (OSError, EOFError, ValueError) as error:
+        text = read_packed_file(path).decode("utf-8")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{where}: cannot be read: {error}") from error
     lines = [line for line in io.StringIO(text) if line.strip() and not line.startswith("#")]
     reader = csv.DictReader(lines)

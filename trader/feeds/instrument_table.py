@@ -11,8 +11,8 @@ of very cheap coins fits into 64 bits.
 
 from __future__ import annotations
 
-import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from trader.core.files import read_packed_file
 from trader.core.money import LIMIT
 from trader.core.types import Instrument, LeverageTier, UserError
 from trader.feeds.tiers import tiers_of
@@ -124,9 +125,8 @@ def read_json(path: Path, key: str) -> Any:
         UserError: it cannot be read, named by the config key.
     """
     try:
-        raw = path.read_bytes()
-        return json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw, parse_float=Decimal)
-    except (OSError, EOFError, ValueError, RecursionError) as error:
+        return json.loads(read_packed_file(path), parse_float=Decimal)
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise UserError(f"{key}: {path}: cannot be read as JSON: {error}") from error
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trader.core.files import read_file
 from trader.core.timeframes import name, offset
 from trader.core.types import Block, Instrument, UserError
 from trader.feeds.base import Feed
@@ -56,7 +57,7 @@ def read_signals(path: str, digest: str) -> Signals:
         UserError: it is not there, is not what it was, or a row breaks a rule.
     """
     found = members(Path(path))
-    if digest and hashlib.sha256(Path(path).read_bytes()).hexdigest() != digest:
+    if digest and hashlib.sha256(read_file(path)).hexdigest() != digest:
         raise UserError(f"feed.signals: {path} is not the file it was (sha256 {digest[:16]}… expected)")
     if len(found) != 1:
         raise UserError(f"{path}: must hold one file of signals, not {len(found)}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from trader.core.files import read_file
 from trader.core.types import UserError
 
 LARGEST_BYTES: Final = 2**31
@@ -45,9 +46,7 @@ def members(path: Path) -> list[Member]:
     if path.is_dir():
         raise UserError(f"{path}: is a folder: name its files")
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise UserError(f"{path}: must not be larger than {LARGEST_BYTES} bytes")
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_BYTES)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
