@@ -44,8 +44,9 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	@$(BIN)/trader run configs/quickstart.toml $(ARGS)
 
+# a worker that dies ends the run: with another in its place pytest-xdist would wait for ever after the last test
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart=0 $(ARGS)
 
 nightly: $(STAMP)
 	$(BIN)/python -m pytest -m nightly $(ARGS)

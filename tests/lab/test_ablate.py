@@ -87,7 +87,8 @@ def test_command_line(small_config, tmp_path, capsys):
     words = ["ablate", str(file), "--db", str(tmp_path / "t.db"), "--keep", str(tmp_path / "kept"), "--quiet"]
     assert main([*words, "--json"]) == 0
     first = capsys.readouterr().out
-    assert len(json.loads(first)["levels"]) == 3
+    levels = [row["level"] for row in json.loads(first)["levels"]]
+    assert levels == ["bandits", "calibration", "self_modifier", "evolution", "pool", "all levels"]
     assert main([*words, "--json"]) == 0
     assert capsys.readouterr().out == first  # kept sessions keep their times
     assert main(words) == 0

@@ -14,6 +14,7 @@ SETS = (
     'feed.kind="replay"', 'exchange.market_type="spot"', 'feed.base_timeframe="1h"', 'feed.start="2018-02-01"',
     'feed.end="2018-09-01"', "population.size=100", "levels.evolution.every=300", "levels.pool.every=100",
     "engine.threads=1", "evaluation.seeds=1", "evaluation.costs=[1.0]", "evaluation.draws=50", "feed.warmup=500",
+    *(f"levels.{name}.enabled=false" for name in ("calibration", "bandits", "self_modifier")),
 )  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 A surrogate history is made of the run's own candles. Every frame's moves (open, high, low and close over the close before,
 all markets together, with the volume) are kept; their order is not: frames change places inside blocks of `BLOCK` frames,
 and the blocks change places. So returns keep their size, their tails, their correlation between markets and their
-clustering within a block, the market ends where it ended, and nothing that came before says anything about what comes
-next. Stretches between two listings are shuffled apart, so that no market trades before it began. Funding stamps stay.
+clustering within a block, the market ends where it ended, and what came before says nothing about what comes next but this:
+whether the block that both stand in rose or fell on the whole. Stretches between two listings are shuffled apart, so that no
+market trades before it began. Funding stamps stay.
 """
 
 from __future__ import annotations
