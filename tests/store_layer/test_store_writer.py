@@ -373,3 +373,17 @@ def test_runs_are_found_by_number_name_and_latest(url):
         with pytest.raises(UserError, match="not in"):
             store.resolve(missing)
     store.close()
+
+
+def test_waiting_for_a_server_is_told_once(monkeypatch, caplog):
+    import structlog
+
+    from trader.store.database import Database, locate
+
+    monkeypatch.setattr("trader.store.database.PAUSES_SECONDS", (0.01,) * 8)
+    monkeypatch.setattr(structlog, "is_configured", lambda: False)
+    database = Database(locate("postgresql://x@127.0.0.1:1/db"), read_only=True)
+    with pytest.raises(SurroundingsError, match=r"127\.0\.0\.1"):
+        database.connect()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "trying again for" in caplog.text

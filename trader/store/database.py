@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ MEMORY: Final = "memory"
 
 PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0)
 """Waits between attempts to reach a server that is gone: quick at first (a restart takes seconds), 56 s in all."""
+
+TOLD_AT: Final = 3
+"""Attempts that fail before the wait is told: what takes less than a second is nobody's concern."""
 
 Result = TypeVar("Result")
 
@@ -141,7 +145,7 @@ class Database:
         Raises:
             SurroundingsError: still gone after all pauses, or a failure that waiting does not mend.
         """
-        for pause in (*PAUSES_SECONDS, None):
+        for attempt, pause in enumerate((*PAUSES_SECONDS, None)):
             try:
                 return action()
             except DBAPIError as error:
@@ -149,6 +153,9 @@ class Database:
                     if is_surroundings(error):
                         raise SurroundingsError(f"database {self.location.shown}: {reason(error)}") from error
                     raise
+                if attempt == TOLD_AT:
+                    left = round(sum(PAUSES_SECONDS[attempt:]))
+                    _tell(f"database {self.location.shown}: {reason(error)}; trying again for {left} s")
                 time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
@@ -163,6 +170,17 @@ class Database:
     def close(self) -> None:
         """Close what is open."""
         self.engine.dispose()
+
+
+def _tell(text: str) -> None:
+    """One warning on stderr: in the form of the session's log where there is one."""
+    if "structlog" in sys.modules:
+        import structlog
+
+        if structlog.is_configured():
+            structlog.get_logger("store").warning(text)
+            return
+    logging.getLogger("trader.store").warning(text)
 
 
 _PASSING_STATES: Final = {"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006"}
