@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from memory import NestedMemory
-from memory.block_dot import has_byte_dot_product
+from memory.block_dot import SELECTED
 
 DIM, K, TURN = 64, 8, 20
 
@@ -76,7 +76,7 @@ def main():
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--sizes", type=int, nargs="*", default=[500, 5000, 50000])
     options = parser.parse_args()
-    print(f"byte dot product: {has_byte_dot_product()}; times in µs, p50 / p99")
+    print(f"scan by: {SELECTED}; times in µs, p50 / p99")
     print(
         f"{'items':>6} {'ratio':>5} {'keys':>10} {'nested':>14} {'numpy':>15} {'faiss':>15} {'p50':>18} {'recall@8':>9}"
     )

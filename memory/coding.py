@@ -4,10 +4,12 @@ What: a key k (unit length, [d]) is stored as k_j ~ scale * (coarse_j - 128 + fi
 key set by its largest component. The coarse plane is one byte per component and all that a search reads; the fine
 plane holds the rest and is read for the few candidates. One byte alone is compression ratio 0.25 of float32, one fine
 byte more is 0.5 (16-bit fixed point: finer than float16, which numba does not know on a CPU), two fine bytes are the
-uncompressed arm (24 bits, float32's own precision). Layout of the coarse plane: sixteen keys form a block, four bytes
-of each in turn, [blocks, D / 4, 16, 4] (block_dot.py).
+uncompressed arm (24 bits, float32's own precision). Where there is no fine plane the scale is set once more, so that
+the error is orthogonal to the key: what resembles the key sees least of it. Layout of the coarse plane: sixteen keys
+form a block, four bytes of each in turn, [blocks, D / 4, 16, 4] (block_dot.py).
 Source: scalar quantisation with exact re-ranking as in vector search (product quantisation's refine step, Jegou et
-al. 2011, reduced to its simplest case). Shapes: d key components, D of them after padding. Units: none.
+al. 2011, reduced to its simplest case); the orthogonal error is the limit of anisotropic quantisation (Guo et al.
+2020). Shapes: d key components, D of them after padding. Units: none.
 """
 
 from __future__ import annotations
@@ -55,15 +57,17 @@ def encode(unit_key: NDArray[Any], row: int, codes: NDArray[Any], fine: NDArray[
     for j in range(unit_key.size):
         largest = max(largest, abs(float(unit_key[j])))
     scale = float(np.float32(largest / 127.0))
-    flat, groups = codes.reshape(-1), codes.shape[1]
+    flat, groups, along = codes.reshape(-1), codes.shape[1], 0.0
     for j in range(groups * 4):
         exact = float(unit_key[j]) / scale if j < unit_key.size and scale > 0 else 0.0
         coarse = min(max(np.rint(exact), -127.0), 127.0)
         flat[byte_of(row, j, groups)] = np.uint8(coarse + ZERO_CODE)
+        if levels == 0 and j < unit_key.size:
+            along += coarse * float(unit_key[j])
         if levels > 0:
             limit = levels // 2
             fine[row, j] = min(max(np.rint((exact - coarse) * levels), -limit), limit)
-    return scale
+    return float(np.float32(1.0 / along)) if along > 0.0 else scale
 
 
 @njit(cache=True)

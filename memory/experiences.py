@@ -9,6 +9,7 @@ values [capacity, v]. Units: times as given by the caller, usefulness in squared
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_CACHE_LINE = 64
+
 
 class Rows(NamedTuple):
     """The arrays a search reads, in the order the compiled kernel takes them."""
@@ -33,6 +36,14 @@ class Rows(NamedTuple):
     stamps: NDArray[np.float64]  # [capacity, 2]: time, available_at
     sequence: NDArray[np.int64]  # [capacity]: running number of the experience, -1 where empty
     usefulness: NDArray[np.float32]  # [capacity]
+
+
+def _aligned_zeros(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Bytes that start on a cache line: else each load of a search touches two lines, and takes half as long again."""
+    size = math.prod(shape)
+    spare = np.zeros(size + _CACHE_LINE, np.uint8)
+    start = -spare.ctypes.data % _CACHE_LINE
+    return spare[start : start + size].reshape(shape)
 
 
 class ExperienceStore:
@@ -49,7 +60,7 @@ class ExperienceStore:
         width, blocks = padded_width(dim), -(-capacity // LANES)
         self.dim, self.capacity, self.count = dim, capacity, 0
         self.rows = Rows(
-            np.zeros((blocks, width // 4, LANES, 4), np.uint8),
+            _aligned_zeros((blocks, width // 4, LANES, 4)),
             np.zeros((capacity, width if self.levels else 0), kind),
             np.zeros(blocks * LANES, np.float32),
             np.zeros((capacity, value_dim), np.float32),

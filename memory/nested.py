@@ -226,10 +226,10 @@ class NestedMemory:
         if vector.shape != (self.dim,) or k < 1:
             raise ValueError(f"a query is {self.dim} numbers and k at least 1, got shape {vector.shape} and k {k}")
         moment = self._clock if now is None else float(now)
-        nearest, summary, trace = recall_all(vector, *self._known(moment, k))
-        if not summary[5, 1]:
+        rows, count, finite = recall_all(vector, *self._known(moment, k))
+        if not finite:
             raise ValueError("a query needs finite numbers")
-        return Recall(nearest, summary, trace, not self._value_shape)
+        return Recall(rows, count, k, not self._value_shape)
 
     def read_many(
         self, queries: ArrayLike, k: int = 8, now: float | None = None
@@ -260,7 +260,7 @@ class NestedMemory:
 
     def recall_from(self, summary: NDArray[np.float64], trace: NDArray[np.float64]) -> Recall:
         """A recall of a row of `read_many`, good for `estimate`, `uncertainty` and `learn`; it lists no experiences."""
-        return Recall(np.zeros((0, trace.shape[2])), summary, trace, not self._value_shape)
+        return Recall.of(np.zeros((0, trace.shape[2])), summary, trace, not self._value_shape)
 
     # -------------------------------------------------------------------------------------------------------- learn
 

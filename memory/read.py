@@ -36,12 +36,22 @@ class Recall:
     cut out when they are asked for: a read costs what it is used for.
     """
 
-    __slots__ = ("_nearest", "_scalar", "_summary", "trace")
+    __slots__ = ("_count", "_k", "_rows", "_scalar")
 
-    def __init__(
-        self, nearest: NDArray[np.float64], summary: NDArray[np.float64], trace: NDArray[np.float64], scalar: bool
-    ) -> None:
-        self._nearest, self._summary, self.trace, self._scalar = nearest, summary, trace, scalar
+    def __init__(self, rows: NDArray[np.float64], count: int, k: int, scalar: bool) -> None:
+        self._rows, self._count, self._k, self._scalar = rows, count, k, scalar
+
+    @classmethod
+    def of(
+        cls, nearest: NDArray[np.float64], summary: NDArray[np.float64], trace: NDArray[np.float64], scalar: bool
+    ) -> Recall:
+        """A recall of its three parts: nearest [n, 8 + v], summary [6, 2 + v], trace [3, k, 8 + v]."""
+        k = trace.shape[1]
+        rows = np.zeros((4 * k + 6, trace.shape[2]))
+        rows[: 3 * k] = trace.reshape(3 * k, -1)
+        rows[3 * k : 3 * k + len(nearest)] = nearest
+        rows[4 * k :, : summary.shape[1]] = summary
+        return cls(rows, len(nearest), k, scalar)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a recall is made of, for a checkpoint between question and outcome."""
@@ -51,13 +61,26 @@ class Recall:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Recall:
         """The inverse of `arrays`."""
-        return cls(arrays["nearest"], arrays["summary"], arrays["trace"], bool(arrays["scalar"]))
+        return cls.of(arrays["nearest"], arrays["summary"], arrays["trace"], bool(arrays["scalar"]))
+
+    @property
+    def trace(self) -> NDArray[np.float64]:
+        """What every level found, [3, k, 8 + v]."""
+        return self._rows[: 3 * self._k].reshape(3, self._k, -1)
+
+    @property
+    def _nearest(self) -> NDArray[np.float64]:
+        return self._rows[3 * self._k : 3 * self._k + self._count]
+
+    @property
+    def _summary(self) -> NDArray[np.float64]:
+        return self._rows[4 * self._k :, : self._rows.shape[1] - VALUES + 2]
 
     def __iter__(self) -> Iterator[Any]:
         yield from (self.values, self.weights, self.times, self.estimate, self.uncertainty)
 
     def __len__(self) -> int:
-        return len(self._nearest)
+        return self._count
 
     def __repr__(self) -> str:
         return f"Recall({len(self)} experiences, estimate={self.estimate}, uncertainty={self.uncertainty:.3g})"
@@ -186,9 +209,9 @@ def _search_slots(
 
 
 @njit(cache=True)
-def _merge(trace: NDArray[Any], limit: int) -> NDArray[np.float64]:
-    """The best `limit` entries of working and episodic store together, each experience once, [n, 8 + v]."""
-    merged = np.empty((limit, trace.shape[2]))
+def _merge(trace: NDArray[Any], merged: NDArray[Any]) -> int:
+    """The best entries of working and episodic store together, each experience once, into merged [k, 8 + v]."""
+    limit = merged.shape[0]
     place = np.zeros(2, np.int64)  # next entry of each store
     filled = 0
     while filled < limit:
@@ -206,7 +229,7 @@ def _merge(trace: NDArray[Any], limit: int) -> NDArray[np.float64]:
             for c in range(trace.shape[2]):
                 merged[filled, c] = trace[level, entry, c]
             filled += 1
-    return merged[:filled]
+    return filled
 
 
 @njit(cache=True)
@@ -227,16 +250,20 @@ def recall_all(
     skill: NDArray[Any],
     parameters: NDArray[Any],
 ) -> Any:
-    """One read: (nearest experiences [n, 8 + v], summary [6, 2 + v], trace [3, k, 8 + v]).
+    """One read: (rows [4 k + 6, 8 + v], how many experiences were found, whether the query is finite).
 
-    The summary holds a row (weight, present, estimate [v]) per voice and, last, (variance, query finite, estimate).
-    `working` and `episodic` are the `packed` arrays of the stores;
-    `written` is the number of the next experience; `counts` the rows in use of both stores and the
-    levels of their fine plane; with `semantic` False (a reader in the past) slots, matrix and prior stay silent.
+    One array holds all, because each one that is handed back costs a third of a microsecond: first the trace [3 k],
+    then the nearest experiences [k, the first n], last the summary [6], of which only 2 + v columns count: a row
+    (weight, present, estimate [v]) per voice and, last, (variance, query finite, estimate).
+    `working` and `episodic` are the `packed` arrays of the stores; `written` is the number of the next experience;
+    `counts` the rows in use of both stores and the levels of their fine plane; with `semantic` False (a reader in the
+    past) slots, matrix and prior stay silent.
     """
     size = matrix.shape[0]
-    trace = np.zeros((3, limit, VALUES + size))
-    trace[:, :, SIMILARITY] = -np.inf
+    rows = np.zeros((4 * limit + 6, VALUES + size))
+    trace, summary = rows[: 3 * limit].reshape((3, limit, VALUES + size)), rows[4 * limit :]
+    for i in range(3 * limit):
+        rows[i, SIMILARITY] = -np.inf
     unit_query = unit(query)
     finite = np.isfinite(unit_query).all()
     coded = quantise_query(unit_query, working[0].shape[1] * 4)
@@ -244,7 +271,9 @@ def recall_all(
         _search(working, counts[0], counts[2], coded, now, written, trace[0])
         _search(episodic, counts[1], counts[2], coded, now, written, trace[1])
     voices = np.zeros((5, size))
-    present = np.array([True, True, semantic, semantic, semantic and prior[size + 1] > 0])
+    present = np.full(5, semantic)
+    present[0] = present[1] = True
+    present[4] = semantic and prior[size + 1] > 0
     if semantic:
         _search_slots(unit_query, slot_keys, slot_values, slot_stats, written, trace[2])
         voices[4] = prior[:size]
@@ -256,7 +285,6 @@ def recall_all(
                 trained |= matrix[c, j] != 0
         present[3] = trained
     estimate, variance, gates, estimates = combine(trace, present, voices, float(prior[size]), skill, parameters)
-    summary = np.empty((6, 2 + size))
     for voice in range(5):
         summary[voice, 0], summary[voice, 1] = gates[voice], 1.0 if present[voice] else 0.0
         for c in range(size):
@@ -264,11 +292,12 @@ def recall_all(
     summary[5, 0], summary[5, 1] = variance, 1.0 if finite else 0.0
     for c in range(size):
         summary[5, 2 + c] = estimate[c]
-    nearest_ones = _merge(trace, limit)
-    weights = attend(nearest_ones, parameters)
-    for i in range(weights.size):
+    nearest_ones = rows[3 * limit : 4 * limit]
+    found = _merge(trace, nearest_ones)
+    weights = attend(nearest_ones[:found], parameters)
+    for i in range(found):
         nearest_ones[i, WEIGHT] = weights[i]
-    return nearest_ones, summary, trace
+    return rows, found, finite
 
 
 @njit(cache=True)
@@ -280,6 +309,7 @@ def recall_many(queries: NDArray[Any], limit: int, size: int, known: Any) -> Any
     summaries = np.empty((len(queries), 6, 2 + size))
     traces = np.empty((len(queries), 3, limit, VALUES + size))
     for i in range(len(queries)):
-        _, summary, trace = recall_all(queries[i], *known)
-        summaries[i], traces[i] = summary, trace
+        rows, _, _ = recall_all(queries[i], *known)
+        summaries[i] = rows[4 * limit :, : 2 + size]
+        traces[i] = rows[: 3 * limit].reshape((3, limit, VALUES + size))
     return summaries, traces

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from memory.block_dot import LANES, block_scores
-from memory.coding import ZERO_CODE, byte_of
+from memory.block_dot import LANES, TOGETHER, block_scores, blocks_scores, lowest_bit
+from memory.coding import ZERO_CODE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPARE = 8  # candidates beyond k that the coarse scan keeps for the exact ranking
+_BYTES_AT_ONCE = 256  # 256 x 255 x 32767 is below 2^31
 SLACK = 6.0 * 12.0**-0.5  # six standard deviations of a rounding error, in units of the scale that was rounded to
 
 
@@ -60,19 +61,37 @@ def _candidates(
     bias = np.int32(0)
     for j in range(query.size):
         bias += np.int32(query[j]) * np.int32(ZERO_CODE)
-    filled, threshold = 0, np.float32(-np.inf)
-    block = np.empty(LANES, np.float32)
-    for first in range(0, count, LANES):
-        mask = block_scores(codes, first * groups * 4, groups, query, bias, scale, first, threshold, block)
-        if mask == 0:
-            continue
-        for row in range(first, min(first + LANES, count)):
-            score = block[row - first]
-            if score > threshold and stamps[row, 1] <= now:
+    filled, threshold, first = 0, np.float32(-np.inf), 0
+    many = LANES * TOGETHER
+    block = np.empty(many, np.float32)
+    while first < count:
+        place, left = first * groups * 4, codes.shape[0] * LANES - first
+        if left >= many:
+            mask = blocks_scores(codes, place, groups, query, bias, scale, first, threshold, block)
+        else:
+            mask = block_scores(codes, place, groups, query, bias, scale, first, threshold, block)
+        while mask != 0:
+            lane: int = lowest_bit(mask)
+            mask &= mask - np.uint64(1)
+            row, score = first + lane, block[lane]
+            if score > threshold and row < count and stamps[row, 1] <= now:
                 filled = insert_descending(scores, rows, filled, score, row)
                 if filled == scores.size:
                     threshold = scores[filled - 1]
+        first += many if left >= many else LANES
     return filled
+
+
+@njit(cache=True)
+def _dot(codes: NDArray[Any], query: NDArray[np.int16], at_once: int) -> int:
+    """Exact sum of products; `at_once` of them fit in 32 bits, where sixteen are multiplied in one instruction."""
+    total = 0
+    for start in range(0, query.size, at_once):
+        few, others, part = codes[start : start + at_once], query[start : start + at_once], np.int32(0)
+        for j in range(others.size):  # from zero: then the compiler sees that no index is negative
+            part = np.int32(part + np.int32(few[j]) * np.int32(others[j]))
+        total += int(part)
+    return total
 
 
 @njit(cache=True)
@@ -95,21 +114,23 @@ def nearest(
     size = rows.size + SPARE
     rough, candidate_rows = np.empty(size, np.float32), np.empty(size, np.int64)
     found = _candidates(codes, scale, stamps, count, coarse_query, now, rough, candidate_rows)
-    flat, groups, filled = codes.reshape(-1), codes.shape[1], 0
+    words, groups, filled = codes.reshape(-1).view(np.uint32), codes.shape[1], 0
+    four = np.empty(groups, np.uint32)
+    row_codes = four.view(np.uint8)
+    zero = 0
+    for j in range(exact_query.size):
+        zero += ZERO_CODE * int(exact_query[j])
     for c in range(found):
         row = candidate_rows[c]
         slack = SLACK * np.sqrt(float(scale[row]) ** 2 + coarse_scale**2)
         if filled == rows.size and float(rough[c]) * coarse_scale + slack < similarities[filled - 1]:
             break  # this one and all after it cannot be among the best any more
-        place = byte_of(row, 0, groups)
-        coarse_sum, fine_sum = np.int64(0), np.int64(0)
+        start = row // LANES * groups * LANES + row % LANES
         for group in range(groups):
-            for byte in range(4):
-                code = np.int64(flat[place + group * LANES * 4 + byte])
-                coarse_sum += (code - ZERO_CODE) * np.int64(exact_query[group * 4 + byte])
+            four[group] = words[start + group * LANES]
+        coarse_sum, fine_sum = _dot(row_codes, exact_query, _BYTES_AT_ONCE) - zero, 0
         if levels > 0:
-            for j in range(exact_query.size):
-                fine_sum += np.int64(fine[row, j]) * np.int64(exact_query[j])
+            fine_sum = _dot(fine[row], exact_query, _BYTES_AT_ONCE if levels < 256 else 1)
         total = float(coarse_sum) if levels == 0 else float(coarse_sum) + float(fine_sum) / levels
         filled = insert_descending(similarities, rows, filled, float(scale[row]) * exact_scale * total, row)
     return filled

@@ -9,7 +9,7 @@ from benchmarks import memory_delay, memory_recall, memory_regimes, memory_retri
 torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize(("ratio", "correlation"), [(0.5, 0.0), (0.25, 0.0), (0.5, 0.9)])
+@pytest.mark.parametrize(("ratio", "correlation"), [(0.5, 0.0), (0.25, 0.0), (0.5, 0.9), (0.25, 0.9)])
 def test_recall_at_eight_and_bytes_hold_on_one_build(ratio, correlation):
     _, recall, share = memory_retrieval.measure(1500, ratio, 60, correlation)
     assert recall >= 0.95
