@@ -1,8 +1,10 @@
-"""How long a delay is bridged: MemoryChain, T-maze and RepeatPrevious, 8 to 1,024 steps, at equal bytes.
+"""How long a delay is bridged: MemoryChain, T-maze, RepeatPrevious, MemoryCues, 8 to 1,024 steps, at equal bytes.
 
 MemoryChain: one of four symbols is shown first, then noise symbols, then the first is asked for. T-maze: left or
 right is shown first, then a corridor that always looks alike (with noise), then the turn. RepeatPrevious: at every
-step the symbol of `delay` steps ago. A delay counts as bridged if at least 90 % of answers are right at it and at all
+step the symbol of `delay` steps ago. MemoryCues (bsuite's memory size, with a delay): eight symbols are shown first,
+then noise, then one of the eight is asked for by its number; a single latched bit, which bridges the first two tasks at
+any length, is not enough there. A delay counts as bridged if at least 90 % of answers are right at it and at all
 shorter ones. Arms, each within `--bytes` (GRU: weights; memories: every array they keep):
 
 - GRU: trained by backpropagation through time on each delay in turn, from the weights of the shorter one, for at most
@@ -14,7 +16,7 @@ shorter ones. Arms, each within `--bytes` (GRU: weights; memories: every array t
 The memories are handed an address: cue and question share a mark and a code of the episode, a step has a code of
 its number. The GRU has to find its own. That is the point of a memory, and why the GRU is not the baseline to be proud
 of: the flat store is. The gate sees the raw observation as context.
-Run: python -m benchmarks.memory_delay [--seeds 5] [--bytes 131072] [--budget 8]
+Run: python -m benchmarks.memory_delay [--seeds 5] [--bytes 131072] [--budget 8] [--tasks MemoryCues ...]
 """
 
 from __future__ import annotations
@@ -30,25 +32,35 @@ from memory import NestedMemory
 
 DELAYS = (8, 16, 32, 64, 128, 256, 384, 512, 768, 1024)
 DIM, SYMBOLS, NOISE = 64, 4, 6
-TASKS = ("MemoryChain", "T-maze", "RepeatPrevious")
+TASKS = ("MemoryChain", "T-maze", "RepeatPrevious", "MemoryCues")
+CUES = 8
 
 
 class Task:
-    """Observations [T, 12] (symbol one-hot, cue flag, question flag, noise), keys [T, DIM], values [T, 4], answers."""
+    """Episodes: observations [T, inputs], symbols [T], keys [T, DIM], queries [T, DIM], steps at which it asks.
+
+    Observations are symbol one-hot, cue flag, question flag, noise and, in MemoryCues, the number of the cue. `source`
+    says which step's symbol is the answer.
+    """
 
     def __init__(self, name, seed):
-        self.name, self.rng = name, np.random.default_rng(seed)
+        self.name, self.rng, self.cue = name, np.random.default_rng(seed), 0
+        self.cues = CUES if name == "MemoryCues" else 1
+        self.inputs = SYMBOLS + 2 + NOISE + (CUES if self.cues > 1 else 0)
         fixed = np.random.default_rng(99)
         self.mark, self.spread = fixed.normal(size=DIM), fixed.normal(size=(NOISE, DIM))
         self.frequencies = fixed.uniform(-np.pi, np.pi, size=DIM // 2)
 
+    def source(self, moment, delay):
+        return moment - delay if self.name == "RepeatPrevious" else self.cue
+
     def episode(self, delay):
-        length = delay + 1 if self.name != "RepeatPrevious" else 2 * delay + 8
+        length = delay + self.cues if self.name != "RepeatPrevious" else 2 * delay + 8
         symbols = self.rng.integers(2 if self.name == "T-maze" else SYMBOLS, size=length)
         noise = self.rng.normal(size=(length, NOISE))
-        observed = np.zeros((length, SYMBOLS + 2 + NOISE), np.float32)
+        observed = np.zeros((length, self.inputs), np.float32)
         observed[np.arange(length), symbols] = 1.0
-        observed[:, SYMBOLS + 2 :] = noise
+        observed[:, SYMBOLS + 2 : SYMBOLS + 2 + NOISE] = noise
         if self.name == "RepeatPrevious":
             start = self.rng.integers(1_000_000)  # episodes do not share their step numbers
             phase = (start + np.arange(-delay, length))[:, None] * self.frequencies
@@ -58,12 +70,16 @@ class Task:
             observed[1:, :SYMBOLS] = 0.0
             noise = 0.2 * noise + 1.0
         observed[-1, :SYMBOLS] = 0.0
-        observed[0, SYMBOLS], observed[-1, SYMBOLS + 1] = 1.0, 1.0
+        observed[: self.cues, SYMBOLS], observed[-1, SYMBOLS + 1] = 1.0, 1.0
+        self.cue = int(self.rng.integers(self.cues)) if self.cues > 1 else 0
+        if self.cues > 1:
+            observed[np.arange(CUES), SYMBOLS + 2 + NOISE + np.arange(CUES)] = 1.0
+            observed[-1, SYMBOLS + 2 + NOISE + self.cue] = 1.0
         keys = noise @ self.spread / np.sqrt(NOISE)
-        address = self.mark + self.rng.normal(size=DIM)
-        keys[0] = address + 0.2 * keys[0]
-        queries = np.repeat((address + 0.2 * keys[-1])[None], length, axis=0)
-        return observed, symbols, keys, queries, range(delay, length)
+        address = self.mark + self.rng.normal(size=(self.cues, DIM))
+        keys[: self.cues] = address + 0.2 * keys[: self.cues]
+        queries = np.repeat((address[self.cue] + 0.2 * keys[-1])[None], length, axis=0)
+        return observed, symbols, keys, queries, range(length - 1, length)
 
 
 class Flat:
@@ -121,7 +137,7 @@ class Nested:
             observed, symbols, keys, queries, asked = task.episode(delay if task.name != "RepeatPrevious" else 8)
             for moment in range(len(symbols)):
                 if moment in asked:
-                    back = symbols[0] if task.name != "RepeatPrevious" else symbols[moment - 8]
+                    back = symbols[task.source(moment, 8)]
                     self.memory.learn(self.memory.read(queries[moment]), np.eye(SYMBOLS)[back])
                 self.write(keys[moment], np.eye(SYMBOLS)[symbols[moment]], float(len(self.memory)), observed[moment])
 
@@ -133,17 +149,15 @@ def success(arm, task, delay, episodes):
         observed, symbols, keys, queries, asked = task.episode(delay)
         for moment in range(len(symbols)):
             if moment in asked:
-                wanted = symbols[0] if task.name != "RepeatPrevious" else symbols[moment - delay]
-                right += arm.answer(queries[moment]) == wanted
+                right += arm.answer(queries[moment]) == symbols[task.source(moment, delay)]
                 asked_for += 1
             arm.write(keys[moment], np.eye(SYMBOLS)[symbols[moment]], float(moment), observed[moment])
     return right / asked_for
 
 
 class Recurrent(nn.Module):
-    def __init__(self, size):
+    def __init__(self, size, inputs):
         super().__init__()
-        inputs = SYMBOLS + 2 + NOISE
         width = 8
         while 4 * (3 * (width + 1) * (width + 1 + inputs + 2) + (width + 2) * SYMBOLS) <= size:
             width += 1
@@ -154,17 +168,19 @@ class Recurrent(nn.Module):
 
 
 def batch_of(task, delay, size):
-    episodes = [task.episode(delay) for _ in range(size)]
-    inputs = torch.tensor(np.stack([e[0] for e in episodes]))
-    asked = list(episodes[0][4])
-    back = [0] * len(asked) if task.name != "RepeatPrevious" else [moment - delay for moment in asked]
-    return inputs, asked, torch.tensor(np.stack([e[1][back] for e in episodes]))
+    inputs, answers = [], []
+    for _ in range(size):
+        observed, symbols, _, _, asked = task.episode(delay)
+        inputs.append(observed)
+        answers.append(symbols[[task.source(moment, delay) for moment in asked]])
+    return torch.tensor(np.stack(inputs)), list(asked), torch.tensor(np.stack(answers))
 
 
 def gru_delay(name, seed, size, budget):
     """Longest delay the GRU bridges, trained on one delay after the other."""
     torch.manual_seed(seed)
-    net, task, reached = Recurrent(size), Task(name, [seed, 1]), 0
+    task, reached = Task(name, [seed, 1]), 0
+    net = Recurrent(size, task.inputs)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for delay in DELAYS:
         start, accuracy = time.process_time(), 0.0

@@ -36,13 +36,22 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
+_NARROW = 8  # keys of the default rank
 EPSILON = np.float32(1e-5)
 
 
 @njit(cache=True)
 def matvec_add(y: F32, x: F32, w: F32, start: int) -> None:
     """Add x [in] @ W [in, out] to y [out], W flat from `start`; four rows at once, to load and store y less often."""
-    m, n = len(x), len(y)
+    if len(y) == _NARROW:  # a constant the compiler can unroll; the same operations in the same order
+        _matvec_add(y, x, w, start, _NARROW)
+    else:
+        _matvec_add(y, x, w, start, len(y))
+
+
+@njit(cache=True, inline="always")
+def _matvec_add(y: F32, x: F32, w: F32, start: int, n: int) -> None:
+    m = len(x)
     rows = w[start : start + m * n].reshape(m, n)
     whole = m - m % 4
     for i in range(0, whole, 4):

@@ -32,7 +32,7 @@ _UP, _DOWN, _BOTH = 1, 2, 0
 PH_UP, PH_DOWN, PH_BOTH = _UP, _DOWN, _BOTH
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def page_hinkley(
     state: Vector, x: float, threshold: float, delta: float, alpha: float, mode: int, min_instances: int
 ) -> bool:

@@ -39,6 +39,7 @@ from memory.layout import (
     EVIDENCE,
     F16,
     FORGET,
+    IN_STEP,
     LAST_EVENT,
     LAST_RESTART,
     MODIFIED,
@@ -154,7 +155,7 @@ def decide(
     if due:
         candidate = probability_of(dims, off, aoff, w, derived, aux, False)
         aux[clock + PROBABILITY] = candidate
-        if active:
+        if active and aux[clock + IN_STEP] == 0.0:  # else both are the same weights with the same past
             aux[clock + PROBABILITY] = probability_of(dims, off, aoff, w, derived, aux, True)
     stats = aoff[S_STATS]
     rested = bar - aux[clock + LAST_EVENT] >= trigger.BUDGET and bar >= trigger.WARM

@@ -26,43 +26,75 @@ from torch import Tensor
 F64 = NDArray[np.float64]
 
 CLIP = 2.5  # Huber point of an error in deviations: at 2.5 a Gaussian error is untouched 99 times of 100
+DEFAULT_RANK = 8  # as in layout.Config
 CAP = 0.3  # largest ‖W_eff - W‖_F / ‖W‖_F; 0.2 in §3.4 clipped honest corrections of the trained net
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
+def _decay_and_read(p: F64, k: F64, prior: F64, pk: F64, square: float, r: int) -> None:
+    """P ← α² P + (1-α²) P₀ and pk = P k. P is symmetric bit by bit, so its rows serve as columns: no sum across one."""
+    for j in range(r):
+        pk[j] = 0.0
+    for i in range(r):
+        row, factor = p[i * r : (i + 1) * r], k[i]
+        for j in range(r):
+            row[j] *= square
+        row[i] += (1.0 - square) * prior[i]
+        for j in range(r):
+            pk[j] += row[j] * factor
+
+
+@njit(cache=True, inline="always")
+def _shrink(p: F64, u: F64, r: int) -> None:
+    """P ← P - u uᵀ."""
+    for i in range(r):
+        row, factor = p[i * r : (i + 1) * r], u[i]
+        for j in range(r):
+            row[j] -= factor * u[j]
+
+
+@njit(cache=True, inline="always")
 def write(b: F64, p: F64, k: F64, v: F64, alpha: float, noise: float, prior: F64, delta_rule: bool, pk: F64) -> None:
     """One write in place: b [O·R] and p [R·R] flat, key k [R], label v [O], prior [R] P₀'s diagonal, pk [R] scratch."""
-    r = len(k)
-    for i in range(r):
-        pk[i] = 0.0
-        if not delta_rule:
-            for j in range(r):
-                p[i * r + j] *= alpha * alpha
-            p[i * r + i] += (1.0 - alpha * alpha) * prior[i]
-        for j in range(r):
-            pk[i] += p[i * r + j] * k[j]
+    r, square = len(k), 1.0 if delta_rule else alpha * alpha
+    if r == DEFAULT_RANK:  # a constant the compiler can unroll; the same operations in the same order
+        _decay_and_read(p, k, prior, pk, square, DEFAULT_RANK)
+    else:
+        _decay_and_read(p, k, prior, pk, square, r)
     total = noise
     for i in range(r):
         total += k[i] * pk[i]
     for o in range(len(v)):
-        read = 0.0
+        own, expected = b[o * r : (o + 1) * r], 0.0
         for i in range(r):
-            b[o * r + i] *= alpha
-            read += b[o * r + i] * k[i]
-        e = min(max(v[o] - read, -CLIP), CLIP)
+            own[i] *= alpha
+            expected += own[i] * k[i]
+        e = min(max(v[o] - expected, -CLIP), CLIP) / total
         for i in range(r):
-            b[o * r + i] += e * pk[i] / total
+            own[i] += e * pk[i]
     if not delta_rule:
+        share = 1.0 / math.sqrt(total)  # one division for the whole matrix, and its symmetry is kept
         for i in range(r):
-            for j in range(r):
-                p[i * r + j] -= pk[i] * pk[j] / total
+            pk[i] *= share
+        if r == DEFAULT_RANK:
+            _shrink(p, pk, DEFAULT_RANK)
+        else:
+            _shrink(p, pk, r)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def cap(b: F64, gram_key: F64, gram_lift: F64, limit: float) -> None:
     """Scale b [O·R] so that ‖U B Aᵀ‖_F/√d ≤ limit; gram_key [R·R] = AᵀA/d, gram_lift [O·O] = UᵀU."""
     o, r = int(math.sqrt(len(gram_lift))), int(math.sqrt(len(gram_key)))
-    square = 0.0
+    trace_key, trace_lift, size, square = 0.0, 0.0, 0.0, 0.0
+    for i in range(r):
+        trace_key += gram_key[i * r + i]
+    for a in range(o):
+        trace_lift += gram_lift[a * o + a]
+    for i in range(len(b)):
+        size += b[i] * b[i]
+    if size * trace_key * trace_lift < 0.99 * limit * limit:
+        return  # traces bound norms of matrices that are squares: nothing to sum up on nearly every bar
     for a in range(o):
         for c in range(o):
             for i in range(r):
@@ -72,7 +104,7 @@ def cap(b: F64, gram_key: F64, gram_lift: F64, limit: float) -> None:
         b *= limit / math.sqrt(square)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def read(b: F64, k: F64, out: F64) -> None:
     """Out [O] = B k."""
     r = len(k)

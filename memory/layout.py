@@ -38,10 +38,12 @@ JOURNAL = 32  # modifications that can be undone
 CLOCK_NAMES = (
     "bar", "last_event", "last_restart", "armed_until", "active", "probability", "triggered", "alarm", "modified",
     "writes", "episodes", "forget", "noise", "strength", "journal", "opened", "releases", "rollbacks",
+    "in_step",
 )  # fmt: skip
 (
     BAR, LAST_EVENT, LAST_RESTART, ARMED, ACTIVE, PROBABILITY, TRIGGERED, ALARM, MODIFIED,
     WRITES, EPISODES, FORGET, NOISE, STRENGTH, JOURNALED, OPENED, RELEASES, ROLLBACKS,
+    IN_STEP,
 ) = range(len(CLOCK_NAMES))  # fmt: skip
 CLOCK_SIZE = 24  # spare room so that a saved state can grow
 

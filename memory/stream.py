@@ -27,6 +27,7 @@ from memory.layout import (
     EPISODES,
     F16,
     FORGET,
+    IN_STEP,
     JOURNAL,
     JOURNALED,
     LAST_EVENT,
@@ -163,7 +164,10 @@ def learn(dims: I64, aoff: I64, derived: F64, aux: F64, y: F64) -> bool:
     _write(dims, aoff[S_SHADOW], aoff[S_SHADOW_P], derived, aux, key, residual, alpha, noise, prior, scratch)
     if aux[clock + ACTIVE] != 0.0:
         trigger.update_advantage(stats, True, error - fast, power_f)
-        _write(dims, aoff[S_FAST], aoff[S_FAST_P], derived, aux, key, residual, alpha, noise, prior, scratch)
+        if aux[clock + IN_STEP] != 0.0:
+            _copy_shadow(dims, aoff, aux)
+        else:
+            _write(dims, aoff[S_FAST], aoff[S_FAST_P], derived, aux, key, residual, alpha, noise, prior, scratch)
         aux[clock + WRITES] += 1.0
     return trigger.pre_gate(
         aux[aoff[S_PH_SCALE] : aoff[S_PH_SKILL]], aux[aoff[S_PH_SKILL] : aoff[S_AD_SCALE]],
@@ -171,7 +175,7 @@ def learn(dims: I64, aoff: I64, derived: F64, aux: F64, y: F64) -> bool:
     )  # fmt: skip
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def _write(
     dims: I64,
     at: int,
@@ -193,6 +197,19 @@ def _write(
 
 
 @njit(cache=True)
+def _copy_shadow(dims: I64, aoff: I64, aux: F64) -> None:
+    """The shadow's weights and covariance into force.
+
+    From an opening until the shadow is restarted both learn the same from the same: one write serves both (`in_step`).
+    """
+    o, r = dims[D_TARGETS], dims[D_RANK]
+    size = o * r + r * r  # weights and covariance lie side by side
+    force, shadow = aux[aoff[S_FAST] : aoff[S_FAST] + size], aux[aoff[S_SHADOW] : aoff[S_SHADOW] + size]
+    for i in range(size):
+        force[i] = shadow[i]
+
+
+@njit(cache=True)
 def restart(dims: I64, aoff: I64, derived: F64, aux: F64) -> None:
     """Give the shadow its prior covariance back: after an alarm it has to learn quickly again."""
     o, r = dims[D_TARGETS], dims[D_RANK]
@@ -200,6 +217,7 @@ def restart(dims: I64, aoff: I64, derived: F64, aux: F64) -> None:
         for j in range(r):
             aux[aoff[S_SHADOW_P] + i * r + j] = 0.0
         aux[aoff[S_SHADOW_P] + i * r + i] = derived[o * o + r * r + i]
+    aux[aoff[S_CLOCK] + IN_STEP] = 0.0
 
 
 @njit(cache=True)
@@ -241,6 +259,7 @@ def pop(dims: I64, aoff: I64, aux: F64) -> bool:
     for i in range(entry):
         aux[at + i] = 0.0
     aux[clock + JOURNALED] = count - 1
+    aux[clock + IN_STEP] = 0.0
     return True
 
 
@@ -250,7 +269,7 @@ def release(dims: I64, aoff: I64, aux: F64) -> None:
     while pop(dims, aoff, aux):
         pass
     o, r = dims[D_TARGETS], dims[D_RANK]
-    aux[aoff[S_CLOCK] + ACTIVE] = 0.0
+    aux[aoff[S_CLOCK] + ACTIVE] = aux[aoff[S_CLOCK] + IN_STEP] = 0.0
     for i in range(o * r + r * r):
         aux[aoff[S_FAST] + i] = 0.0
     for j in range(o):
@@ -260,14 +279,13 @@ def release(dims: I64, aoff: I64, aux: F64) -> None:
 @njit(cache=True)
 def open_episode(dims: I64, aoff: I64, aux: F64) -> None:
     """Journal what is in force, then put the shadow's weights in force."""
-    o, r = dims[D_TARGETS], dims[D_RANK]
     push(dims, aoff, aux)
     clock = aoff[S_CLOCK]
-    for i in range(o * r + r * r):
-        aux[aoff[S_FAST] + i] = aux[aoff[S_SHADOW] + i]
+    _copy_shadow(dims, aoff, aux)
     for i in range(5):
         aux[aoff[S_STATS] + F16 + i] = aux[aoff[S_STATS] + S16 + i]
     aux[aoff[S_STATS] + COUNT_S + 1] = aux[aoff[S_STATS] + COUNT_S]
     aux[clock + ACTIVE], aux[clock + TRIGGERED], aux[clock + ARMED] = 1.0, 1.0, -1.0
     aux[clock + LAST_EVENT] = aux[clock + OPENED] = aux[clock + BAR]
     aux[clock + EPISODES] += 1.0
+    aux[clock + IN_STEP] = 1.0

@@ -71,7 +71,7 @@ def huber(x: float) -> float:
     return 0.5 * x * x if a <= 2.5 else 2.5 * (a - 1.25)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def pre_gate(
     ph_scale: F64, ph_skill: F64, ad_scale: F64, ad_error: F64, size: float, error: float, skill: float
 ) -> bool:
@@ -148,12 +148,17 @@ def gather(
 def estimate(off: I64, w: F32, evidence: F64) -> tuple[float, float]:
     """(expected advantage per bar, probability that it is positive over `HORIZON` bars) from evidence [12]."""
     advantage, logit = float(w[off[B_T2]]), float(w[off[B_T2] + 1])
+    totals = np.empty(HIDDEN)
+    first, bias = w[off[W_T1] : off[W_T1] + EVIDENCE * HIDDEN], w[off[B_T1] : off[B_T1] + HIDDEN]
     for j in range(HIDDEN):
-        total = float(w[off[B_T1] + j])
-        for i in range(EVIDENCE):
-            x = (evidence[i] - w[off[E_MEAN] + i]) * w[off[E_SCALE] + i]
-            total += min(max(x, -5.0), 5.0) * w[off[W_T1] + i * HIDDEN + j]
-        hidden = math.tanh(total)
+        totals[j] = bias[j]
+    for i in range(EVIDENCE):
+        x = (evidence[i] - w[off[E_MEAN] + i]) * w[off[E_SCALE] + i]
+        clipped, row = min(max(x, -5.0), 5.0), first[i * HIDDEN : (i + 1) * HIDDEN]
+        for j in range(HIDDEN):
+            totals[j] += clipped * row[j]
+    for j in range(HIDDEN):
+        hidden = math.tanh(totals[j])
         advantage += hidden * w[off[W_T2] + j * 2]
         logit += hidden * w[off[W_T2] + j * 2 + 1]
     return advantage, 1.0 / (1.0 + math.exp(-min(max(logit, -30.0), 30.0)))
