@@ -110,8 +110,50 @@ def test_rollback_of_one_stream_leaves_the_others() -> None:
     assert hope._aux[1, at[0] + layout.ACTIVE] == 1.0
 
 
+@pytest.mark.parametrize("weights", ["auto", None])
+def test_one_write_for_shadow_and_force_gives_the_bits_of_two(weights: str | None) -> None:
+    """While both are the same weights with the same past they are written once; written apart they stay equal."""
+    x = regime_market(np.random.default_rng(11), 2500).features
+    one, two = (HOPE(weights=weights, trigger_threshold=0.3) for _ in range(2))
+    flag = one._aoff[layout.S_CLOCK] + layout.IN_STEP
+    together, apart = 0, 0
+    for row in x:
+        first = one.step(row)
+        if len(two._aux):
+            two._aux[:, flag] = 0.0
+        second = two.step(row)
+        assert first.prediction.tobytes() == second.prediction.tobytes()
+        assert first.probability == second.probability
+        together += one._aux[0, flag] != 0.0
+        apart += bool(first.modified) and one._aux[0, flag] == 0.0
+    assert together > 100
+    two._aux[:, flag] = one._aux[:, flag]
+    assert one._aux.tobytes() == two._aux.tobytes()
+    assert weights is None or apart > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.1, 30.0))
+def test_the_cap_bounds_the_change_and_leaves_smaller_ones_alone(seed: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    targets, rank, width = int(rng.integers(1, 4)), int(rng.integers(1, 9)), 12
+    key, up = rng.normal(size=(width, rank)), rng.normal(size=(width, targets))
+    b = rng.normal(size=(targets, rank)) * 10 ** rng.uniform(-2, 1)
+
+    def norm(matrix: np.ndarray) -> float:
+        return float(np.linalg.norm(up @ matrix @ key.T) / np.sqrt(width))
+
+    capped = b.ravel().copy()
+    fast_weights.cap(capped, (key.T @ key / width).ravel(), (up.T @ up).ravel(), limit)
+    assert norm(capped.reshape(targets, rank)) <= limit * (1 + 1e-9)
+    if norm(b) <= limit * (1 - 1e-9):
+        assert capped.tobytes() == b.tobytes()
+    else:
+        assert np.allclose(capped.reshape(targets, rank), b * limit / norm(b))
+
+
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 3), st.integers(0, 10_000), st.booleans())
+@given(st.integers(1, 9), st.integers(1, 3), st.integers(0, 10_000), st.booleans())
 def test_compiled_write_equals_torch_write_and_shrinks(rank: int, targets: int, seed: int, delta: bool) -> None:
     rng = np.random.default_rng(seed)
     b, k, v = rng.normal(size=targets * rank), rng.normal(size=rank) * 3, rng.normal(size=targets) * 4
