@@ -105,10 +105,10 @@ def _cut_found(state: Vector, delta: float) -> bool:
     width, total = state[0], state[1]
     variance = state[2] / width
     log_term = math.log(2.0 * math.log(width) / delta)
-    n_old, sum_old = 0.0, 0.0
+    n_old, sum_old, size = 0.0, 0.0, 2.0**ADWIN_ROWS
     for back in range(ADWIN_ROWS):
         row = ADWIN_ROWS - 1 - back
-        size = 2.0**row
+        size *= 0.5  # 2^row
         base = _HEAD + ADWIN_ROWS + row * _SLOTS
         for slot in range(int(state[_HEAD + row])):
             n_old += size
