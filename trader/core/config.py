@@ -28,6 +28,7 @@ from trader.core.config_values import (
     Count,
     Flag,
     Fraction,
+    JsonValue,
     MarkedFile,
     Plugin,
     RunName,
@@ -238,7 +239,7 @@ class ExchangeConfig(Section):
         description="live: replace public addresses of the exchange library (dotted paths under ccxt's `urls.api`), as "
         '`{ "public" = "http://…", "ws.spot" = "ws://…" }`',
     )
-    options: dict[Text, Any] = Field({}, description="live: options of the exchange library (ccxt's `options`)")
+    options: dict[Text, JsonValue] = Field({}, description="live: options of the exchange library (ccxt's `options`)")
     stall_seconds: Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)] = Field(
         60.0,
         description="live: a stream that is silent for so long is redialled; also the longest pause between attempts",
@@ -320,8 +321,14 @@ class PoolConfig(Section):
         description="{ agent, archetype, market }: largest shares; what a cap cuts off stays in the pool's cash",
     )
     max_drawdown: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        1.0, description="fall of equity from its peak at which new entries stop, for as long as it lasts; 1: never"
+        1.0, description="fall of equity from its peak at which new entries stop; 1: never"
     )
+    rearm: Literal["recovery", "wait", "never"] = Field(
+        "recovery",
+        description="when entries are allowed again after `max_drawdown`: at `recovery` above the limit; after a `wait` of "
+        "`rearm_after` candles, from when on falls are measured from the equity of that moment; or `never`",
+    )
+    rearm_after: Count = Field(720, description="base candles that entries stop, with `rearm` = `wait`")
     cushion: Flag = Field(
         False, description="hand out less the nearer the drawdown comes to `max_drawdown`, and nothing there"
     )
