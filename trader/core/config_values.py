@@ -125,7 +125,7 @@ def as_json_value(value: object) -> object:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise ValueError(f"a name must be text, not {key!r}")
+                raise ValueError(f"a name must be text, not {key!r}")  # noqa: TRY004 (of which pydantic makes one line)
             as_json_value(item)
     elif isinstance(value, list | tuple):
         for item in value:
