@@ -3,8 +3,7 @@
 Written as TOML; unknown keys are refused with a suggestion, credentials are refused always
 (`trader.core.config_file`). The canonical JSON of the tree and its hash are stored with every run; fields marked
 `outside_hash` (store, threads, executor, data paths, speed, checkpoint cadence, the run's name) change where and how
-fast a run happens and not what happens, so the hash leaves them out. `later(...)` marks a key that is part of the
-contract and whose only value in this version is its default: a config never says what the program does not do.
+fast a run happens and not what happens, so the hash leaves them out.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ from trader.core.config_values import (
     Timeframe,
     TimeMs,
     WebAddress,
-    later,
     split_marked,
 )
 from trader.core.timeframes import milliseconds
@@ -283,11 +281,16 @@ class PopulationConfig(Section):
         (),
         description="Python files with archetypes of your own (docs/archetypes.md); the hash of each is kept with the run",
     )
-    grid: Annotated[Count, later(1, "0.7")] = Field(1, description="cells per behaviour axis of the archive")
+    grid: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(
+        1,
+        description="cells along each of the two axes of behaviour by which parents are chosen and agents archived; 1: off",
+    )
     elites: Fraction = Field(
         0.0, description="best share of the judged agents that is not culled; it is judged again each generation"
     )
-    islands: Annotated[Count, later(1, "0.7")] = Field(1, description="sub-populations that exchange agents in a ring")
+    islands: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
+        1, description="sub-populations that breed apart and exchange agents in a ring; 1: off"
+    )
     controls: ControlsConfig = Field(ControlsConfig(), description="{ frozen, random }: shares of control agents")
 
 

@@ -8,11 +8,9 @@ whose text is the rule; `trader.core.config` puts file and key before it.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -190,28 +188,3 @@ Plugin = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterVal
 MarkedFile = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterValidator(as_marked_file)]
 RunName = Annotated[str, Strict(), BeforeValidator(as_run_name)]
 WebAddress = Annotated[str, Strict(), BeforeValidator(as_web_address)]
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A key whose behaviour arrives in a later version: until then only its default is accepted."""
-
-    default: object
-    version: str
-
-    def __call__(self, value: object) -> object:
-        """Pass the default.
-
-        Raises:
-            ValueError: any other value.
-        """
-        if value != self.default:
-            raise ValueError(
-                f"arrives in version {self.version}; in this one it can only be {json.dumps(self.default)}"
-            )
-        return value
-
-
-def later(default: object, version: str) -> AfterValidator:
-    """The validator of such a key."""
-    return AfterValidator(Later(default, version))
