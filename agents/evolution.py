@@ -92,7 +92,8 @@ def breed(
     """`count` children of the rows with finite fitness, as newborn rows.
 
     A child's niche (`niche` [N] of the roster; default: the archetype) is that of a parent drawn at random, so that
-    niches keep their share of the survivors and gain only by surviving; within it two tournaments choose the parents. Habitat comes from parent a. A share of
+    niches keep their share of the survivors and gain only by surviving; within it two tournaments choose the
+    parents. Habitat comes from parent a. A share of
     `immigrants` among the children has no parents: their genes are drawn as founders' are, from `archetypes`.
     `strength`, of children and their parents' rows, says how strongly they mutate.
     """

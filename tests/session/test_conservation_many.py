@@ -35,7 +35,7 @@ def counted(rule, rearm, seed, frames, size, make_block, make_config, run, monke
 
     monkeypatch.setattr(Books, "absorb", checked)
     sets = (
-        f"pool.rule={rule}", f"pool.rearm={rearm}", "pool.rearm_after=48", "pool.max_drawdown=0.02", "pool.cushion=true",
+        f"pool.rule={rule}", f"pool.rearm={rearm}", "pool.rearm_after=48", "pool.max_drawdown=0.001", "pool.cushion=true",
         "pool.caps={agent=0.02, archetype=0.3, market=0.6}", "pool.reserve=0.05", "levels.pool.every=12", f"session.seed={seed}",
         "levels.self_modifier.enabled=false",
     )  # fmt: skip

@@ -55,7 +55,7 @@ TOML. `trader config init` writes a file with every key, `trader config check` v
 the effective one and its hash. This page is written from the program by `make docs`.
 
 Unknown keys are refused with a suggestion. Only `feed.kind` is required. Keys for credentials do not exist and are
-refused: the platform cannot place a real order. 
+refused: the platform cannot place a real order.
 The **config hash** stands for everything that can change a result; keys marked *(not in the hash)* cannot.
 """
 
