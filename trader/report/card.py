@@ -237,7 +237,15 @@ def _levels(report: Mapping[str, Any]) -> list[str]:
             " their parents promised, out of sample"
         )
     if niches := (found["evolution"] or {}).get("niches"):
-        lines.append("  niches at the end: " + ", ".join(f"{name} {value}" for name, value in niches.items()))
+        lines.append(
+            "  niches at the end: "
+            + ", ".join(
+                f"{name.replace('_', ' ')} {value:.4f}"
+                if isinstance(value, float)
+                else f"{name.replace('_', ' ')} {value}"
+                for name, value in niches.items()
+            )
+        )
     return lines
 
 
