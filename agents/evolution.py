@@ -87,19 +87,21 @@ def mutate(
 def breed(
     seed: int, generation: int, roster: Roster, fitness: Floats, count: int, next_agent: int, born_ms: int,
     tournament_size: int, markets: int, timeframes: int, immigrants: float = 0.0,
-    archetypes: Integers | None = None, strength: Strength | None = None,
+    archetypes: Integers | None = None, strength: Strength | None = None, niche: Integers | None = None,
 ) -> Roster:  # fmt: skip
     """`count` children of the rows with finite fitness, as newborn rows.
 
-    A child's niche (archetype) is that of a parent drawn at random, so that niches keep their share of the survivors and
-    gain only by surviving; within it two tournaments choose the parents. Habitat comes from parent a. A share of
+    A child's niche (`niche` [N] of the roster; default: the archetype) is that of a parent drawn at random, so that
+    niches keep their share of the survivors and gain only by surviving; within it two tournaments choose the
+    parents. Habitat comes from parent a. A share of
     `immigrants` among the children has no parents: their genes are drawn as founders' are, from `archetypes`.
     `strength`, of children and their parents' rows, says how strongly they mutate.
     """
     children = np.arange(next_agent, next_agent + count, dtype=np.int64)
     able = np.flatnonzero(np.isfinite(fitness))
-    by_kind = able[np.argsort(roster.archetype[able], kind="stable")]
-    kinds = roster.archetype[by_kind]
+    niche = roster.archetype if niche is None else niche
+    by_kind = able[np.argsort(niche[able], kind="stable")]
+    kinds = niche[by_kind]
     drawn = rng.integers(seed, Stream.SELECTION, generation, children, 2 * tournament_size, len(by_kind))
     starts = np.searchsorted(kinds, kinds[drawn])
     counts = np.searchsorted(kinds, kinds[drawn], side="right") - starts

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from agents import layout as at
 from trader.core.rows import AllocationLimit
+from trader.session import breaker
 from trader.session.grants import RULES, exposure
 
 
@@ -28,11 +30,12 @@ def test_every_rule_moves_money_and_nothing_is_lost(rule, make_block, make_confi
         assert sum(details[-1]["mixture"].values()) == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("rule", ["equal", "mixture"])
-def test_cut_or_restored_anywhere_it_is_the_same_session(rule, make_block, make_config, run):
+@pytest.mark.parametrize(("rule", "rearm"), [("equal", "never"), ("mixture", "recovery"), ("equal", "wait")])
+def test_cut_or_restored_anywhere_it_is_the_same_session(rule, rearm, make_block, make_config, run):
     from trader.session.engine import Engine
 
-    config, block = make_config(f"pool.rule={rule}", "pool.max_drawdown=0.002", size=60), make_block(frames=1000)
+    sets = (f"pool.rule={rule}", "pool.max_drawdown=0.002", f"pool.rearm={rearm}", "pool.rearm_after=90")
+    config, block = make_config(*sets, size=60), make_block(frames=1000)
     whole = run(config, block)[1]
     assert whole.same_as(run(config, block, cuts=range(401, 1000, 37))[1]) is None
     first, rows = run(config, block[0:815], finish=False)
@@ -75,6 +78,63 @@ def test_the_breaker_stops_entries_at_the_next_boundary(make_block, make_config,
     assert sum(inside) == 0
     assert len(decided) > 20
     assert any(json.loads(row[7])["halted"] for row in rows.rows("level") if row[2] == "pool") or stopped.sum() == 1
+
+
+def test_a_latched_breaker_never_lets_go(make_block, make_config, run):
+    sets = ("pool.max_drawdown=0.003", "pool.rearm=never")
+    engine, rows = run(make_config(*sets, size=60), make_block(frames=1500), finish=False)
+    assert engine.books.halted
+    frames, times = rows.column("equity", "frame"), rows.column("equity", "time_ms")
+    trip = times[frames == engine.books.tripped][0]
+    decided = rows.column("entry", "decided_ms")
+    assert 0 < (decided < trip).sum() == len(decided)
+    stops = [json.loads(row[7])["halted"] for row in rows.rows("level") if row[2] == "pool"]
+    assert stops == sorted(stops)
+    free = run(make_config(size=60), make_block(frames=1500))[1]
+    assert len(free.rows("entry")) > len(decided)
+
+
+@pytest.mark.parametrize(
+    ("rearm", "stopped"),
+    [
+        ("recovery", [False, True, True, False, True]),
+        ("never", [False, True, True, True, True]),
+        ("wait", [False, True, True, True, False]),
+    ],
+)
+def test_when_it_lets_go(rearm, stopped, make_block, make_config, run):
+    config = make_config("pool.max_drawdown=0.1", f"pool.rearm={rearm}", "pool.rearm_after=30", size=60)
+    books = run(config, make_block(frames=410), finish=False)[0].books
+    books.high = 1_000
+    seen = []
+    for boundary, equity in enumerate((950, 900, 880, 920, 870)):
+        books.equity = equity
+        seen.append(breaker.act(books, config.pool, 10 * boundary, 10 * boundary))
+    assert seen == stopped
+    assert books.high == (870 if rearm == "wait" else 1_000)
+
+
+def test_after_the_wait_falls_are_measured_from_the_equity_then(make_block, make_config, run):
+    sets = ("pool.max_drawdown=0.003", "pool.rearm=wait", "pool.rearm_after=90", "levels.evolution.every=1000000")
+    quiet = tuple(f"levels.{name}.enabled=false" for name in ("bandits", "calibration", "self_modifier"))
+    rows = run(make_config(*sets, *quiet, size=60), make_block(frames=1500))[1]
+    frames, equity = rows.column("equity", "frame").tolist(), rows.column("equity", "equity").tolist()
+    high, tripped, spans = 0, None, []
+    for frame, value in zip(frames, equity, strict=True):  # the rule again, in plain words
+        high = max(high, value)
+        if frame == 0 or frame % 30:
+            continue
+        if tripped is None and high - value >= high * 0.003:
+            tripped = frame
+        elif tripped is not None and frame - tripped >= 90:
+            spans.append((tripped, frame))
+            tripped, high = None, value
+    assert len(spans) >= 2, "it must trip, let go and trip again"
+    moment = dict(zip(frames, rows.column("equity", "time_ms").tolist(), strict=True))
+    decided = rows.column("entry", "decided_ms")
+    for first, last in spans:
+        assert not ((decided >= moment[first]) & (decided < moment[last])).any()
+    assert any(((decided >= moment[a]) & (decided < moment[b])).any() for (_, a), (b, _) in pairwise(spans))
 
 
 def test_the_breaker_acts_where_the_level_is_off(make_block, make_config, run):

@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from trader.core.config import Config, as_dict, load
 from trader.core.config_file import section
-from trader.core.config_values import Later
 from trader.core.errors import UserError
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -90,9 +89,7 @@ def _commented(model: type[BaseModel], tree: Mapping[str, Any], above: tuple[str
         if inner is not None and above in ((), ("levels",)):
             tables.append((inner, name))
             continue
-        later = next((mark.func.version for mark in field.metadata if _is_later(mark)), None)
-        meaning = (field.description or "") + (f" (only this value before version {later})" if later else "")
-        yield from _meaning(meaning)
+        yield from _meaning(field.description or "")
         for key, part in inner.model_fields.items() if inner else ():
             yield from _meaning(f"{key}: {part.description}")
         yield _key_line(
@@ -117,10 +114,6 @@ def _key_line(name: str, value: object, example: object, *, required: bool) -> s
     if value is not None:
         return f"# {name} = {toml_value(value)}"
     return f"# {name} = {toml_value('...' if example is None else example)}  # (example)"
-
-
-def _is_later(mark: object) -> bool:
-    return isinstance(getattr(mark, "func", None), Later)
 
 
 def _plain(value: object) -> bool:

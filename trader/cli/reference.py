@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from trader.core.config import Config, as_dict, load
 from trader.core.config_file import section
-from trader.core.config_values import Later
 
 COMMANDS_HEAD: Final = """# Commands
 
@@ -56,9 +55,7 @@ TOML. `trader config init` writes a file with every key, `trader config check` v
 the effective one and its hash. This page is written from the program by `make docs`.
 
 Unknown keys are refused with a suggestion. Only `feed.kind` is required. Keys for credentials do not exist and are
-refused: the platform cannot place a real order. A key whose meaning says *arrives in version …* is part of the contract
-and accepts only its default until then.
-
+refused: the platform cannot place a real order.
 The **config hash** stands for everything that can change a result; keys marked *(not in the hash)* cannot.
 """
 
@@ -112,18 +109,13 @@ def _tables(model: type[BaseModel], tree: dict[str, Any], above: tuple[str, ...]
     for name in keys:
         field = model.model_fields[name]
         extra = field.json_schema_extra
-        notes = [f" *(arrives in version {mark.func.version})*" for mark in field.metadata if _is_later(mark)]
-        notes += [" *(not in the hash)*"] if isinstance(extra, dict) and extra.get("outside_hash") else []
+        notes = [" *(not in the hash)*"] if isinstance(extra, dict) and extra.get("outside_hash") else []
         meaning = f"{field.description}{''.join(notes)}"
         yield f"| `{'.'.join((*above, name))}` | {_shown_default(field, tree[name])} | {meaning} |\n"
     for name in model.model_fields:
         inner = section(model, (name,))
         if inner is not None:
             yield from _tables(inner, tree[name], (*above, name))
-
-
-def _is_later(mark: object) -> bool:
-    return isinstance(getattr(mark, "func", None), Later)
 
 
 def _shown_default(field: Any, value: object) -> str:

@@ -3,8 +3,7 @@
 Written as TOML; unknown keys are refused with a suggestion, credentials are refused always
 (`trader.core.config_file`). The canonical JSON of the tree and its hash are stored with every run; fields marked
 `outside_hash` (store, threads, executor, data paths, speed, checkpoint cadence, the run's name) change where and how
-fast a run happens and not what happens, so the hash leaves them out. `later(...)` marks a key that is part of the
-contract and whose only value in this version is its default: a config never says what the program does not do.
+fast a run happens and not what happens, so the hash leaves them out.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from trader.core.config_values import (
     Count,
     Flag,
     Fraction,
+    JsonValue,
     MarkedFile,
     Plugin,
     RunName,
@@ -37,7 +37,6 @@ from trader.core.config_values import (
     Timeframe,
     TimeMs,
     WebAddress,
-    later,
     split_marked,
 )
 from trader.core.timeframes import milliseconds
@@ -238,7 +237,7 @@ class ExchangeConfig(Section):
         description="live: replace public addresses of the exchange library (dotted paths under ccxt's `urls.api`), as "
         '`{ "public" = "http://…", "ws.spot" = "ws://…" }`',
     )
-    options: dict[Text, Any] = Field({}, description="live: options of the exchange library (ccxt's `options`)")
+    options: dict[Text, JsonValue] = Field({}, description="live: options of the exchange library (ccxt's `options`)")
     stall_seconds: Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)] = Field(
         60.0,
         description="live: a stream that is silent for so long is redialled; also the longest pause between attempts",
@@ -282,11 +281,16 @@ class PopulationConfig(Section):
         (),
         description="Python files with archetypes of your own (docs/archetypes.md); the hash of each is kept with the run",
     )
-    grid: Annotated[Count, later(1, "0.7")] = Field(1, description="cells per behaviour axis of the archive")
+    grid: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(
+        1,
+        description="cells along each of the two axes of behaviour by which parents are chosen and agents archived; 1: off",
+    )
     elites: Fraction = Field(
         0.0, description="best share of the judged agents that is not culled; it is judged again each generation"
     )
-    islands: Annotated[Count, later(1, "0.7")] = Field(1, description="sub-populations that exchange agents in a ring")
+    islands: Annotated[int, Strict(), Field(ge=1, le=1000)] = Field(
+        1, description="sub-populations that breed apart and exchange agents in a ring; 1: off"
+    )
     controls: ControlsConfig = Field(ControlsConfig(), description="{ frozen, random }: shares of control agents")
 
 
@@ -320,8 +324,14 @@ class PoolConfig(Section):
         description="{ agent, archetype, market }: largest shares; what a cap cuts off stays in the pool's cash",
     )
     max_drawdown: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        1.0, description="fall of equity from its peak at which new entries stop, for as long as it lasts; 1: never"
+        1.0, description="fall of equity from its peak at which new entries stop; 1: never"
     )
+    rearm: Literal["recovery", "wait", "never"] = Field(
+        "recovery",
+        description="when entries are allowed again after `max_drawdown`: at `recovery` above the limit; after a `wait` of "
+        "`rearm_after` candles, from when on falls are measured from the equity of that moment; or `never`",
+    )
+    rearm_after: Count = Field(720, description="base candles that entries stop, with `rearm` = `wait`")
     cushion: Flag = Field(
         False, description="hand out less the nearer the drawdown comes to `max_drawdown`, and nothing there"
     )

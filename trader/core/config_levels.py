@@ -23,6 +23,12 @@ class EvolutionConfig(Section):
         0.3, description="share of births decided by policies and their random control, when one of them is on"
     )
     immigrants: Fraction = Field(0.05, description="share of the children that have no parents")
+    migration_every: Count = Field(5, description="generations between two migrations among `population.islands`")
+    migrants: Fraction = Field(0.05, description="share of an island that moves on to the next, at least one")
+    archived: Fraction = Field(
+        0.1,
+        description="share of the children that are dead agents of the archive born again, with `population.grid` above 1",
+    )
     blind: Flag = Field(
         False,
         description="who makes room and who has children is drawn by lot instead of judged: the random twin of a whole "

@@ -8,12 +8,12 @@ whose text is the rule; `trader.core.config` puts file and key before it.
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
@@ -112,6 +112,27 @@ def as_web_address(value: object) -> object:
     return value
 
 
+def as_json_value(value: object) -> object:
+    """What JSON can hold and give back unchanged: nothing that is not finite, no dates, whole numbers of any size.
+
+    Raises:
+        ValueError: anything else, however deep it stands.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be a finite number, not {value}")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"a name must be text, not {key!r}")  # noqa: TRY004 (of which pydantic makes one line)
+            as_json_value(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            as_json_value(item)
+    elif value is not None and not isinstance(value, bool | int | float | str):
+        raise ValueError(f"{value!r} is neither a number, text, true or false, a list nor a table")
+    return value
+
+
 FILE_MARK: Final = "#sha256="
 """Between the path of a file that a session reads and the hash of what is in it."""
 
@@ -162,32 +183,8 @@ Text = Annotated[str, Strict(), Field(min_length=1, max_length=4096)]
 TimeMs = Annotated[int, Strict(), Field(ge=0, le=LARGEST_TIME_MS), BeforeValidator(as_time_ms)]
 Symbol = Annotated[str, Strict(), BeforeValidator(as_symbol)]
 Timeframe = Annotated[str, Strict(), BeforeValidator(as_timeframe)]
+JsonValue = Annotated[Any, AfterValidator(as_json_value)]
 Plugin = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterValidator(as_plugin)]
 MarkedFile = Annotated[str, Strict(), Field(min_length=1, max_length=4096), AfterValidator(as_marked_file)]
 RunName = Annotated[str, Strict(), BeforeValidator(as_run_name)]
 WebAddress = Annotated[str, Strict(), BeforeValidator(as_web_address)]
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A key whose behaviour arrives in a later version: until then only its default is accepted."""
-
-    default: object
-    version: str
-
-    def __call__(self, value: object) -> object:
-        """Pass the default.
-
-        Raises:
-            ValueError: any other value.
-        """
-        if value != self.default:
-            raise ValueError(
-                f"arrives in version {self.version}; in this one it can only be {json.dumps(self.default)}"
-            )
-        return value
-
-
-def later(default: object, version: str) -> AfterValidator:
-    """The validator of such a key."""
-    return AfterValidator(Later(default, version))

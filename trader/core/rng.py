@@ -29,6 +29,7 @@ class Stream(IntEnum):
     BANDIT = 9
     MODIFIER = 10
     PLACEBO = 11
+    ISLAND = 12
     BIRTH = 20
 
 

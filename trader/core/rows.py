@@ -144,6 +144,7 @@ class Operator(IntEnum):
     POLICY = 4
     FROZEN = 5
     RANDOM = 6
+    ARCHIVED = 7
 
 
 class Cause(IntEnum):

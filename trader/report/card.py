@@ -35,7 +35,7 @@ def card(report: Mapping[str, Any]) -> str:
     parts = [
         _head(report), _figures(report), _against(report), _trading(report), _paths(report), _placebos(report),
         *_breakdowns(report),
-        _trades(report), _funnel(report), _notes(report),
+        _trades(report), _funnel(report), _levels(report), _modifier(report), _notes(report),
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
@@ -219,6 +219,68 @@ def _funnel(report: Mapping[str, Any]) -> list[str]:
         return []
     stages = ", ".join(f"{row['stage'].replace('_', ' ')} {row['count']:,}" for row in report["funnel"])
     return ["Why something traded or did not (decisions by stage)", f"  {stages}"]
+
+
+def _levels(report: Mapping[str, Any]) -> list[str]:
+    """Updates of every level, and heritability."""
+    found = report["levels"]
+    if not found["updates"]:
+        return []
+    lines = [
+        "Levels (updates)",
+        "  " + ", ".join(f"{name} {one['updates']:,}" for name, one in found["updates"].items()),
+    ]
+    kept = (found["evolution"] or {}).get("heritability")
+    if kept and kept["slope"] is not None:
+        lines.append(
+            f"  heritability {kept['slope']:+.2f} ± {kept['standard_error']:.2f}: what {kept['children']} children kept of what"
+            " their parents promised, out of sample"
+        )
+    if niches := (found["evolution"] or {}).get("niches"):
+        lines.append(
+            "  niches at the end: "
+            + ", ".join(
+                f"{name.replace('_', ' ')} {value:.4f}"
+                if isinstance(value, float)
+                else f"{name.replace('_', ' ')} {value}"
+                for name, value in niches.items()
+            )
+        )
+    return lines
+
+
+def _modifier(report: Mapping[str, Any]) -> list[str]:
+    """Expected against realised advantage of the self-modifier's trials, with a bar for each fifth."""
+    found = report["levels"]["modifier"]
+    if found is None:
+        return []
+    head = (
+        f"Self-modifier: {found['adopted']} adopted, {found['kept']} kept, {found['rolled_back']} rolled back,"
+        f" {found['under_way']} under way at the end"
+    )
+    values = [abs(part["realised"]) for part in found["fifths"]]
+    widest = max([value for value in values if math.isfinite(value)], default=0.0)
+    table: list[tuple[str, ...]] = [("by expected advantage", "trials", "expected", "realised", "± error")]
+    table += [
+        (
+            f"fifth {number}", str(part["trials"]), f"{part['expected']:+.4%}", f"{part['realised']:+.4%}",
+            f"{part['standard_error']:.4%}" if math.isfinite(part["standard_error"]) else "-",
+        )
+        for number, part in enumerate(found["fifths"], 1)
+    ]  # fmt: skip
+    plot = ["", *(_bar(part["realised"], widest) for part in found["fifths"])]
+    return [head, *(f"{line}  {bar}".rstrip() for line, bar in zip(_columns(table), plot, strict=True))]
+
+
+BAR: Final = 12
+"""Characters of the longest bar on either side of the axis."""
+
+
+def _bar(value: float, widest: float) -> str:
+    """A bar to the left (a loss) or right of an axis."""
+    size = round(BAR * abs(value) / widest) if widest > 0 and math.isfinite(value) else 0
+    left, right = ("#" * size, "") if value < 0 else ("", "#" * size)
+    return f"{left:>{BAR}}|{right}"
 
 
 def _notes(report: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trader.report import baselines, breakdown, intervals, metrics, skill, twins
 from trader.report.calibration import calibration
+from trader.report.levels import levels
 from trader.report.metrics import Columns, Floats
 from trader.report.series import DAY_MS, EquityCurve, on_grid, step_of, step_returns, steps_per_year
 
@@ -29,7 +30,8 @@ class Recorded:
     """A run as its rows tell it.
 
     summary: the run summary; curve: the pool's equity; reserved: margins at each frame, as equity; trades: v_trade with
-    shadows (funded 0); fills, agents, funnel: columns of the views; markets: candles and stamps by symbol; groups: agents
+    shadows (funded 0); fills, agents, funnel, level,
+    modification: columns of the views; markets: candles and stamps by symbol; groups: agents
     by group (`evolving`, and control groups if there are any); trials: runs on the same data, this one among them.
     """
 
@@ -41,6 +43,8 @@ class Recorded:
     fills: Columns
     agents: Columns
     funnel: Columns
+    level: Columns
+    modification: Columns
     markets: Mapping[str, baselines.Market]
     groups: Mapping[str, NDArray[np.int64]]
     trials: int
@@ -83,6 +87,7 @@ def build(run: Recorded) -> dict[str, Any]:
             "shadow_trades": len(run.trades["pnl"]) - len(funded["pnl"]),
         },
         "calibration": calibration(run.trades),
+        "levels": levels(run.level, run.modification),
         "costs": _costs(funded, run.insurance_paid, run.liquidation_fees),
         "paths": {rule: dict(figures) for rule, figures in run.paths.items()} if run.paths else None,
         "paths_told": run.paths_told,

@@ -61,7 +61,8 @@ class Books:
         account: virtual capital of an agent without a grant, 1e-8.
 
     `equity` and `peak` are the pool's at the last close, 1e-8, set by the engine after every block; `halted` says that
-    the circuit breaker keeps agents from entering.
+    the circuit breaker keeps agents from entering, `tripped` since which frame, and `high` is the peak it measures from:
+    the pool's, or that since it was last rearmed.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Books:
         self.caps = Caps()
         self.equity = 0
         self.peak = 0
+        self.high = 0
         self.halted = False
+        self.tripped = -1
         self.other_orders = 0  # orders told outside the kernel's blocks: taken back, or refused when decided again
         self.funnel = Funnel()
         self._sink = sink
@@ -322,6 +325,8 @@ class Books:
             "deposited": self.deposited,
             "generation": self.generation,
             "halted": self.halted,
+            "tripped": self.tripped,
+            "high": self.high,
             "other_orders": self.other_orders,
             "departing": [[agent, *end] for agent, end in sorted(self.departing.items())],
             "sequence": dict(self._sequence),
@@ -336,6 +341,8 @@ class Books:
         self.deposited = int(meta["deposited"])
         self.generation = int(meta["generation"])
         self.halted = bool(meta["halted"])
+        self.tripped = int(meta["tripped"])
+        self.high = int(meta["high"])
         self.other_orders = int(meta["other_orders"])
         self.departing = {int(agent): (float(fitness), int(cause)) for agent, fitness, cause in meta["departing"]}
         self.funnel.counts = {(m, kind, stage): count for m, kind, stage, count in meta["funnel"]}

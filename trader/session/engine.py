@@ -220,7 +220,7 @@ class Engine:
         )
         self.books.birth(everybody, time_ms)
         endow(self.books, config.pool.compounding, config.pool.reserve, 0, time_ms)
-        self.peak = self.books.equity_at_cost()
+        self.peak = self.books.high = self.books.equity_at_cost()
 
     def _run_levels(self, frame: int, time_ms: int) -> None:
         due = {level.name for level in self.clock.due(frame)}
@@ -228,7 +228,7 @@ class Engine:
             if level.spec.name in due:
                 self.books.level_row(level.spec.name, time_ms, level.update(self.books, frame, time_ms))
         if due:
-            breaker.act(self.books, self.config.pool.max_drawdown, time_ms)
+            breaker.act(self.books, self.config.pool, frame, time_ms)
 
     def _write_equity(self, block: Block, results: list[MarketResult], frames: NDArray[np.int64]) -> None:
         out = np.sum([result.out for result in results], axis=0)
@@ -238,6 +238,7 @@ class Engine:
         peak = np.maximum(np.maximum.accumulate(equity), self.peak)
         self.peak = int(peak[-1])
         self.books.equity, self.books.peak = int(equity[-1]), self.peak
+        self.books.high = max(self.books.high, int(equity.max()))
         self.counts.deepest = max(self.counts.deepest, float(np.max((peak - equity) / np.maximum(peak, 1))))
         self.books.emit(
             "equity",

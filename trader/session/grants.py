@@ -174,7 +174,7 @@ class GrantLevel:
         capital = max(total if self._compounding else min(books.deposited, total), 0)
         handed_out = 1.0 - self._reserve
         if self._limit:
-            handed_out *= risk.cushion(books.equity, books.peak, self._limit)
+            handed_out *= risk.cushion(books.equity, books.high, self._limit)
         goal = risk.amounts(shares, risk.amount_of(handed_out, capital))
         goal, cut = risk.capped(goal, total, books.caps, roster.archetype, roster.market, active)
         return goal, cut, handed_out

@@ -129,6 +129,8 @@ def recorded(store: Store, row: RunRow) -> Recorded:
         fills=read_columns(store, "v_fill", row.run, ("time_ms", "trade", "price", "qty")),
         agents=agents,
         funnel=read_columns(store, "v_funnel", row.run, ("stage", "count")),
+        level=read_columns(store, "v_level", row.run, ("level", "kept", "detail")),
+        modification=read_columns(store, "v_modification", row.run, ("trial", "expected", "realised", "kept")),
         markets=_markets(store, row, config),
         groups=_groups(agents),
         trials=count,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import structlog
 
-from agents import controls, evolution, progress
+from agents import controls, evolution, heritability, progress
 from agents import layout as at
 from agents.fitness import Fitness, estimate
 from trader.core import rng
@@ -20,6 +20,7 @@ from trader.core.rng import Stream
 from trader.core.rows import Cause, Fate, float_bits
 from trader.session.grants import RULE_EQUAL, endow
 from trader.session.levels import LevelSpec, LevelUpdate
+from trader.session.niches import niches_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,6 +64,7 @@ class SelectionLevel:
         self._archetypes = archetypes
         self._midwife = midwife
         self._bandits = bandits
+        self._niches = niches_of(config)
         modifier = config.levels.self_modifier
         self._lamarckian = modifier.enabled and modifier.inheritance == "lamarckian"
         self._snapshot: dict[str, NDArray[Any]] = {
@@ -71,6 +73,7 @@ class SelectionLevel:
             "child": np.zeros(0, np.int64),
             "promised": np.zeros(0),
             "benefit": np.zeros((len(GROUPS), _TALLIES)),
+            "heritability": heritability.nothing(),
         }
 
     def update(self, books: Books, frame: int, time_ms: int) -> LevelUpdate:
@@ -85,7 +88,14 @@ class SelectionLevel:
         measured = self._measure(books, fitness)
         judge = self._drawn(fitness, roster, books.generation) if self._settings.blind else fitness
         elite = evolution.elite(np.where(eligible, judge.shrunk, np.nan), self._elites)
-        culled = evolution.cull(np.where(elite, np.nan, self._ranking(judge, eligible)), self._settings.cull)
+        if self._niches is not None:
+            self._niches.begin(population, judge.shrunk, eligible, books.generation)
+        ranking = np.where(elite, np.nan, self._ranking(judge, eligible))
+        culled = (
+            evolution.cull(ranking, self._settings.cull)
+            if self._niches is None
+            else self._niches.culled(ranking, roster, self._settings.cull)
+        )
         survivors = eligible & ~culled
         if not survivors.any():
             culled[:] = False
@@ -104,6 +114,7 @@ class SelectionLevel:
             "culled": int(culled.sum()),
             "born": born,
             **measured,
+            **({} if self._niches is None else self._niches.told()),
         }
         self._tell(detail)
         return LevelUpdate(books.generation, before, after, kept=True, detail=detail)
@@ -144,6 +155,14 @@ class SelectionLevel:
         rows = np.array([place.get(agent, -1) for agent in self._snapshot["child"].tolist()], np.int64)
         slope = progress.heritability(self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]])
         result["heritability"] = _known(slope)
+        self._snapshot["heritability"] = heritability.added(
+            self._snapshot["heritability"], self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]]
+        )
+        so_far = heritability.measured(self._snapshot["heritability"])
+        result["heritability_so_far"] = {
+            "slope": _known(so_far.slope), "standard_error": _known(so_far.standard_error),
+            "children": so_far.children, "generations": so_far.generations,
+        }  # fmt: skip
         if self._bandits is not None:
             first = rows >= 0
             first[first] = fitness.judged[rows[first]]
@@ -176,6 +195,12 @@ class SelectionLevel:
                 lines[f"over {name}"] = (
                     f"{mean:+.3%} ± {error:.3%} profit an agent and generation, evolving minus {name} ({count:.0f} generations)"
                 )
+        so_far = heritability.measured(self._snapshot["heritability"])
+        if np.isfinite(so_far.slope):
+            lines["heritability"] = (
+                f"{so_far.slope:+.2f} ± {so_far.standard_error:.2f} of what parents promised, kept by {so_far.children} children"
+                f" of {so_far.generations} generations"
+            )
         return lines
 
     # --- acting -------------------------------------------------------------------------------------------------
@@ -190,6 +215,8 @@ class SelectionLevel:
         count = int(culled.sum())
         newborn = self._children(books, fitness, parents, count, time_ms) if count else None
         if newborn is not None:
+            if self._niches is not None:
+                self._niches.enrol(newborn)
             self._promise(roster, fitness, newborn)
             books.retire(culled, fitness.shrunk, Cause.SELECTION, time_ms)
         else:
@@ -216,7 +243,10 @@ class SelectionLevel:
             books.population.next_agent, time_ms, self._settings.tournament, *self._habitats,
             self._settings.immigrants, self._archetypes,
             None if bandits is None else lambda born, rows: bandits.strengths(born, rows, roster, time_ms),
+            None if self._niches is None else self._niches.niches(books.population),
         )  # fmt: skip
+        if self._niches is not None:
+            newborn = self._niches.born(newborn, books.generation, roster.agent)
         if self._midwife is None:
             return newborn
         known = np.where(roster.living & fitness.judged & ~controls.is_control(roster), fitness.shrunk, np.nan)
@@ -274,11 +304,16 @@ class SelectionLevel:
 
     def state(self) -> dict[str, Any]:
         """Results at the last generation, what the last children were promised, and the benefit so far."""
-        return {name: values.copy() for name, values in self._snapshot.items()}
+        niches = {} if self._niches is None else self._niches.state()
+        return {name: values.copy() for name, values in self._snapshot.items()} | {
+            f"niches.{name}": values for name, values in niches.items()
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` described."""
         self._snapshot = {name: np.array(state[name]) for name in self._snapshot}
+        if self._niches is not None:
+            self._niches.restore({name.removeprefix("niches."): values for name, values in state.items()})
 
 
 def _known(value: float) -> float | None:
