@@ -154,7 +154,9 @@ def null(options: argparse.Namespace) -> None:
             f"significant after Holm: {', '.join(found) or 'none'}; harm: {', '.join(harm) or 'none'}",
             flush=True,
         )
-    print(f"null market: a level found in {sum(good)} of {len(good)} seeds, harm in {sum(bad)}; at most 1 of 20 promised")
+    print(
+        f"null market: a level found in {sum(good)} of {len(good)} seeds, harm in {sum(bad)}; at most 1 of 20 promised"
+    )
 
 
 def births(options: argparse.Namespace) -> None:
@@ -165,7 +167,10 @@ def births(options: argparse.Namespace) -> None:
         history, rows = load_history(config), Rows((*KEPT, "policy"))
         found = simulate(config, history, rows=rows)
         told.add(rows)
-        print(f"real seed {seed}: {len(history):,} frames, {len(rows.table('policy')):,} births, {found.seconds:.0f} s", flush=True)
+        print(
+            f"real seed {seed}: {len(history):,} frames, {len(rows.table('policy')):,} births, {found.seconds:.0f} s",
+            flush=True,
+        )
     told.tell()
 
 
@@ -175,8 +180,15 @@ def configured(options: argparse.Namespace, seed: int, sets: list[str]) -> Confi
     size = [] if options.size is None else [f"population.size={options.size}"]
     given: dict[str, Any] = {}
     if options.data:
-        given = {"feed.kind": "replay", "feed.data": [options.data], "feed.start": options.start, "feed.end": options.end}
-    return load(options.config, [*sets, *candles, *size, *options.set, f"session.seed={seed}", "engine.threads=1"], given)
+        given = {
+            "feed.kind": "replay",
+            "feed.data": [options.data],
+            "feed.start": options.start,
+            "feed.end": options.end,
+        }
+    return load(
+        options.config, [*sets, *candles, *size, *options.set, f"session.seed={seed}", "engine.threads=1"], given
+    )
 
 
 def numbers(text: str) -> list[int]:

@@ -117,14 +117,14 @@ def test_wick_to_a_hundredth_of_a_cent(perpetuals):
     """Longs are stopped or taken over in that candle, none at the wick's own price but who sold a liquidation there; the
     equity after it has lost no more than their margins."""
     exits = ask(
-        perpetuals, "SELECT exit_reason, exit_price, pnl, margin FROM v_trade WHERE symbol = 'WICK/USDT' AND exit_ms = ?"
-        " AND side = 'long'", at(PLANTED),
+        perpetuals, "SELECT exit_reason, exit_price, pnl, margin, entry_price * (1 - 1.0 / leverage) FROM v_trade"
+        " WHERE symbol = 'WICK/USDT' AND exit_ms = ? AND side = 'long'", at(PLANTED),
     )  # fmt: skip
     assert len(exits) > 3
     assert {row[0] for row in exits} <= {"stop", "trail", "liquidation", "signal", "time", "take"}
     ((opened,),) = ask(perpetuals, "SELECT open FROM v_candle WHERE symbol = 'WICK/USDT' AND ts = ?", at(PLANTED))
-    assert all(price > opened / 3 for _, price, _, _ in exits)
-    assert all(pnl >= -margin for _, _, pnl, margin in exits)
+    assert all(price > (lost if why == "liquidation" else opened / 3) for why, price, _, _, lost in exits)
+    assert all(pnl >= -margin for _, _, pnl, margin, _ in exits)
 
 
 def test_crash_of_49_percent(perpetuals):

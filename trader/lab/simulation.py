@@ -17,8 +17,8 @@ from trader.core import wall
 from trader.core.money import AMOUNT_SCALE
 from trader.core.rows import TABLES
 from trader.lab.flows import Rows, flows_of
-from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine
+from trader.session.rehearsal import rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def simulate(
     Raises:
         UserError: archetypes or instruments that cannot be used.
     """
-    compile_kernels()
+    rehearse(config)
     rows = Rows() if rows is None else rows
     engine = Engine(config, history.instruments, rows)
     started = wall.processor_seconds()

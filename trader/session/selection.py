@@ -54,6 +54,8 @@ class SelectionLevel:
             objective="shrunken daily Sharpe ratio within the archetype",
             update_rule="truncation of the worst, tournament within the niche, grouped crossover, self-adaptive mutation",
         )
+        self.tells = True
+        """Whether each generation is told in the log."""
         self._settings = settings
         self._elites = config.population.elites
         self._seed = config.session.seed
@@ -105,7 +107,8 @@ class SelectionLevel:
             "born": born,
             **measured,
         }
-        self._tell(detail)
+        if self.tells:
+            self._tell(detail)
         return LevelUpdate(books.generation, before, after, kept=True, detail=detail)
 
     # --- measuring ----------------------------------------------------------------------------------------------
