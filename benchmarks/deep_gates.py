@@ -222,8 +222,8 @@ def main() -> None:
     options.seeds = numbers(options.seeds or seeds)
     options.candles = options.candles or candles
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    print(f"{options.part}: {options.config}, candles {options.candles or 'of the config'}, size {options.size or 'of the config'}, "
-          f"seeds {options.seeds}, set {options.set}", flush=True)  # fmt: skip
+    sizes = f"candles {options.candles or 'of the config'}, size {options.size or 'of the config'}"
+    print(f"{options.part}: {options.config}, {sizes}, seeds {options.seeds}, set {options.set}", flush=True)
     run(options)
 
 
