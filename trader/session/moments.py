@@ -7,8 +7,7 @@ one that was not is judged by the price `horizon` candles of its timeframe later
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -27,8 +26,7 @@ _TRACE: Final = (3, 8, 9)
 _WAITING, _TAKEN, _PRICED, _JUDGED = range(4)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One moment: key [D], what the memory expected (summary [6, 3]), regime, and the trace [3, 8, 9] if it has one."""
 
     key: NDArray[np.float32]
@@ -105,13 +103,16 @@ class Moments:
         a["later"][slots] = closes[here[place[due]]]
         a["status"][slots] = _PRICED
 
-    def not_taken(self) -> list[tuple[Moment, float]]:
-        """Moments nobody traded whose horizon has passed, oldest first, with the percentage the price moved. Once each."""
+    def not_taken(self, limit: float) -> list[tuple[Moment, float]]:
+        """Moments nobody traded whose horizon has passed, oldest first, with the percentage the price moved, at most
+        `limit` up or down. Once each."""
         a = self._arrays
         priced = np.flatnonzero(a["status"] == _PRICED)
+        if len(priced) == 0:
+            return []
         priced = priced[np.argsort(a["times"][priced], kind="stable")]
         a["status"][priced] = _JUDGED
-        moved = 100.0 * (a["later"][priced] / a["prices"][priced] - 1.0)
+        moved = np.clip(100.0 * (a["later"][priced] / a["prices"][priced] - 1.0), -limit, limit)
         return [(self._moment(slot), value) for slot, value in zip(priced.tolist(), moved.tolist(), strict=True)]
 
     def state(self) -> dict[str, NDArray[Any]]:

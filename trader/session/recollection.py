@@ -13,6 +13,7 @@ and surprises are remembered first.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ from trader.session.reading import WIDTH, Reading, plain
 from trader.session.retention import RetentionAudit
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from trader.core.config import Config
     from trader.core.types import Block
     from trader.session.books import Books
@@ -85,23 +88,25 @@ class MemoryLevel:
     def read(self, block: Block, features: FeatureBlock, reading: Reading | None) -> None:
         """Ask the memory at every close, and write the two features; all frames up to the next close keep them."""
         reading = plain(features) if reading is None else reading
-        for (m, k), moments in self._moments.items():
-            asked = np.flatnonzero(features.closed[:, m, k] & features.valid[:, m, k] & reading.ready[:, m, k])
-            if len(asked):
-                keys = reading.embedding[asked, m, k]
-                summaries, traces = self.memory.read_many(keys)
-                estimate, variance = summaries[:, 5, 2], summaries[:, 5, 0]
-                moments.add(
-                    block.times[asked], keys, block.candles[asked, m, CLOSE], features.regime[asked, m, k], summaries,
-                    traces,
-                )  # fmt: skip
-                deviation = np.sqrt(variance)
-                known = np.isfinite(deviation)
-                safe = np.where(known, deviation, 1.0)
-                features.features[asked, m, k, ESTIMATE] = np.where(
-                    known, np.clip(estimate / (safe + 1e-9), -_BOUND, _BOUND), 0.0
-                )
-                features.features[asked, m, k, CERTAINTY] = np.where(known, 1.0 / (1.0 + safe), 0.0)
+        asked = features.closed & features.valid & reading.ready
+        m, k, frame = np.nonzero(asked.transpose(1, 2, 0))  # by market and timeframe, oldest first
+        if len(frame) == 0:
+            return
+        keys = reading.embedding[frame, m, k]
+        summaries, traces = self.memory.read_many(keys)
+        closes, regimes = block.candles[frame, m, CLOSE], features.regime[frame, m, k]
+        edges = np.flatnonzero(np.diff(m * len(self._lengths) + k)) + 1
+        for first, stop in pairwise((0, *edges.tolist(), len(frame))):
+            mine = slice(first, stop)
+            self._moments[int(m[first]), int(k[first])].add(
+                block.times[frame[mine]], keys[mine], closes[mine], regimes[mine], summaries[mine], traces[mine]
+            )
+        deviation = np.sqrt(summaries[:, 5, 0])
+        known = np.isfinite(deviation)
+        safe = np.where(known, deviation, 1.0)
+        expected = np.clip(summaries[:, 5, 2] / (safe + 1e-9), -_BOUND, _BOUND)
+        features.features[frame, m, k, ESTIMATE] = np.where(known, expected, 0.0)
+        features.features[frame, m, k, CERTAINTY] = np.where(known, 1.0 / (1.0 + safe), 0.0)
 
     def observe(self, block: Block, results: list[MarketResult]) -> None:
         """Note entries and exits of a block; they are delivered at the boundary."""
@@ -129,18 +134,17 @@ class MemoryLevel:
         """Deliver what has closed: teach the reader, remember the surprises, and once in a while look back."""
         self._numbers[0] += 1
         outcomes = self._outcomes()
-        expected, actual, naive = [], [], []
+        summaries = np.array([moment.summary for moment, _ in outcomes]).reshape(-1, 6, 3)
+        values = np.array([value for _, value in outcomes])
         for moment, value in outcomes:
-            summary = moment.summary
-            if np.isfinite(summary[5, 0]):
-                expected.append(float(summary[5, 2]))
-                naive.append(float(summary[4, 2]))
-                actual.append(value)
             if moment.traced:
-                self.memory.learn(self.memory.recall_from(summary, moment.trace), value)
-        written = self._remember(outcomes, time_ms)
-        before = float(np.mean((np.array(naive) - actual) ** 2)) if actual else float("nan")
-        after = float(np.mean((np.array(expected) - actual) ** 2)) if actual else float("nan")
+                self.memory.learn(self.memory.recall_from(moment.summary, moment.trace), value)
+        written = self._remember(outcomes, np.abs(values - summaries[:, 5, 2]), time_ms)
+        known = np.isfinite(summaries[:, 5, 0])
+        before, after = (
+            float(np.mean((summaries[known, voice, 2] - values[known]) ** 2)) if known.any() else float("nan")
+            for voice in (4, 5)
+        )
         detail: dict[str, Any] = {
             "delivered": len(outcomes),
             "written": written,
@@ -163,13 +167,12 @@ class MemoryLevel:
             if moment is not None:
                 found.append((moment, float(np.clip(np.mean(values), -LARGEST, LARGEST))))
         for moments in self._moments.values():
-            found.extend((moment, float(np.clip(value, -LARGEST, LARGEST))) for moment, value in moments.not_taken())
+            found.extend(moments.not_taken(LARGEST))
         return found
 
-    def _remember(self, outcomes: list[tuple[Moment, float]], time_ms: int) -> int:
-        """Write the most surprising outcomes, in the order of their moments."""
-        surprise = [abs(value - float(moment.summary[5, 2])) for moment, value in outcomes]
-        chosen = sorted(sorted(range(len(outcomes)), key=lambda i: (-surprise[i], i))[:WRITES])
+    def _remember(self, outcomes: list[tuple[Moment, float]], surprise: NDArray[np.float64], time_ms: int) -> int:
+        """Write the most surprising outcomes [n], in the order of their moments."""
+        chosen = np.sort(np.argsort(-surprise, kind="stable")[:WRITES]).tolist()
         for i in chosen:
             moment, value = outcomes[i]
             context = np.zeros(len(rows.Regime))
