@@ -275,9 +275,7 @@ class NestedMemory:
         self._learning = True
         gains = self.learner.update(recall, target, self.semantic.prior)
         for level, store in enumerate((self.working, self.episodic)):
-            credit_rows(
-                gains[level], recall.trace[level], store.rows.sequence, store.rows.usefulness, _USEFULNESS_RATE
-            )
+            credit_rows(gains[level], recall.trace[level], store.rows.sequence, store.rows.usefulness, _USEFULNESS_RATE)
 
     def forget(self) -> None:
         """Empty all stores and the clock; what was learned about writing and reading stays."""
