@@ -123,10 +123,12 @@ def test_a_silent_trigger_is_the_frozen_net(make_config, run, block):
 
 def test_recall_never_knows_a_trade_before_its_close(run, config, block, monkeypatch):
     from memory import NestedMemory
+    from memory.mixture import SIMILARITY, TIME
+    from trader.session.recollection import MemoryLevel
 
     now = {}
-    honest_write, honest_read = NestedMemory.write, NestedMemory.read_many
-    written, read = [], []
+    honest_write, honest_read, honest_outcomes = NestedMemory.write, NestedMemory.read_many, MemoryLevel._outcomes
+    written, read, recalled, closes = [], [], [], []
 
     def write(self, key, value, time, context=None, **more):
         written.append((now["frame"], time))
@@ -134,7 +136,14 @@ def test_recall_never_knows_a_trade_before_its_close(run, config, block, monkeyp
 
     def read_many(self, queries, k=8, at=None):
         read.append(self._clock)
-        return honest_read(self, queries, k, at)
+        summaries, traces = honest_read(self, queries, k, at)
+        experiences = traces[:, :2]  # of the working and the episodic store
+        recalled.extend((now["first"], time) for time in experiences[experiences[..., SIMILARITY] > -np.inf][:, TIME])
+        return summaries, traces
+
+    def outcomes(self):
+        closes.extend((now["frame"], closed) for *_, closed in self._closed)
+        return honest_outcomes(self)
 
     advance = Engine._run_piece
 
@@ -146,10 +155,15 @@ def test_recall_never_knows_a_trade_before_its_close(run, config, block, monkeyp
 
     monkeypatch.setattr(NestedMemory, "write", write)
     monkeypatch.setattr(NestedMemory, "read_many", read_many)
+    monkeypatch.setattr(MemoryLevel, "_outcomes", outcomes)
     monkeypatch.setattr(Engine, "_run_piece", piece)
     run(config, block)
     assert written
     assert all(time <= frame for frame, time in written)
+    assert len(closes) > 50
+    assert all(closed <= frame for frame, closed in closes), "a trade is delivered after its close"
+    assert len(recalled) > 1000
+    assert all(known <= first for first, known in recalled if first > 0), "what is recalled was delivered before"
 
 
 def test_off_is_the_system_without_them(make_config, run, block, monkeypatch):
