@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK: Final = ("times", "candles", "present", "stamp_rate", "stamp_mark", "received", "phase")
+"""The first fields of a block, in their order."""
 _FEATURES: Final = tuple(column.name for column in fields(FeatureBlock))
 
 
@@ -58,11 +59,8 @@ class Recent:
         if not len(self):
             raise ValueError("no frame was seen yet")
         kept = slice(max(self._first, self._stop - count), self._stop)
-        columns = {name: buffer[kept] for name, buffer in self._buffers.items()}
-        return (
-            Block(**{name: columns[f"block.{name}"] for name in _BLOCK}),
-            FeatureBlock(**{name: columns[f"features.{name}"] for name in _FEATURES}),
-        )
+        block = [self._buffers[f"block.{name}"][kept] for name in _BLOCK]
+        return Block(*block), FeatureBlock(*(self._buffers[f"features.{name}"][kept] for name in _FEATURES))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The kept frames as arrays."""
