@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK: Final = ("times", "candles", "present", "stamp_rate", "stamp_mark", "received", "phase")
-"""The first fields of a block, in their order."""
 _FEATURES: Final = tuple(column.name for column in fields(FeatureBlock))
 
 
@@ -59,8 +58,8 @@ class Recent:
         if not len(self):
             raise ValueError("no frame was seen yet")
         kept = slice(max(self._first, self._stop - count), self._stop)
-        block = [self._buffers[f"block.{name}"][kept] for name in _BLOCK]
-        return Block(*block), FeatureBlock(*(self._buffers[f"features.{name}"][kept] for name in _FEATURES))
+        block: dict[str, Any] = {name: self._buffers[f"block.{name}"][kept] for name in _BLOCK}
+        return Block(**block), FeatureBlock(*(self._buffers[f"features.{name}"][kept] for name in _FEATURES))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The kept frames as arrays."""
