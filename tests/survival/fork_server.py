@@ -17,13 +17,15 @@ like a program started from a shell; only the seconds of importing are saved. Re
 
 Answers are two JSON lines: {"pid": n} at once, and after another line of input {"code": n} when it has ended (minus the
 signal that ended it). The
-numbers of operations a child passed stand in `out`.seen.
+numbers of operations a child passed stand in `out`.seen. A child that has not ended after `DEADLINE` seconds tells where
+it stands and ends with exit status 1: one that hangs is a finding, not the end of all tests after it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import json
 import os
@@ -35,6 +37,8 @@ import traceback
 from pathlib import Path
 
 from tests.survival import failing_sql
+
+DEADLINE = 300
 
 
 def load() -> None:
@@ -78,6 +82,7 @@ def child(request) -> None:
     os.chdir(request.get("cwd", "."))
     os.umask(request.get("umask", 0o022))
     code = 70
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=2)
     disk = ctypes.CDLL(None) if "io" in request else None
     try:
         from trader.__main__ import main

@@ -93,9 +93,9 @@ def test_a_small_disk(commands, short, tmp_path):
 def test_memory_that_ends(commands, short, tmp_path):
     """Whatever asks for memory in vain: exit 3, or the process dies of it; resumed, the run is equal."""
     codes = []
-    for megabytes in (1, 4, 16, 48):
+    for kilobytes in (0, 6, 12, 1 << 10, 4 << 10, 16 << 10, 48 << 10):
         database = fresh_folder(tmp_path) / "a.db"
-        ended = commands("run", short.config, "--db", database, "--quiet", memory=megabytes << 20)
+        ended = commands("run", short.config, "--db", database, "--quiet", memory=kilobytes << 10)
         codes.append(ended.code)
         assert ended.code in {0, 3} or ended.code < 0, ended.errors
         assert ended.code != 3 or one_line(ended), ended.errors

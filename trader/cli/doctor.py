@@ -20,6 +20,7 @@ import typer
 import trader
 from trader.cli import options
 from trader.cli.output import write_json
+from trader.core import threads
 from trader.core.errors import SurroundingsError, UserError
 
 PACKAGES: Final = (
@@ -166,7 +167,7 @@ def _exchange(address: str) -> list[Finding]:
         raise UserError(f"--exchange: {address!r} is no address: it starts with http:// or https://")
     heard: list[_Answer | Exception] = []
     asking = threading.Thread(target=_ask, args=(address, heard), daemon=True, name="doctor-exchange")
-    asking.start()
+    threads.start(asking)
     asking.join(WHOLE_ANSWER_S)
     answer = heard[0] if heard else TimeoutError(f"no whole answer within {WHOLE_ANSWER_S:.0f} s")
     if isinstance(answer, Exception):

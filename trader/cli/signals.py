@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from trader.core import threads
+
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 KILLED_BY: Final = 128
 """A shell reports a program ended by signal n as 128 + n."""
@@ -34,7 +36,7 @@ def stopping(flag: StopFlag, leave: Callable[[int], object] = os._exit) -> Itera
     before = {number: signal.signal(number, lambda *_: None) for number in STOPPING}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reader, flag, leave), daemon=True, name="signals")
-    watcher.start()
+    threads.start(watcher)
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from trader.core import threads
 from trader.core.rows import Phase
 from trader.core.timeframes import name
 from trader.core.types import Block, Incident, Instrument, SurroundingsError, UserError
@@ -122,7 +123,7 @@ class LiveFeed:
         self._resumed = after_ms is not None
         self._told = -1 if after_ms is None else after_ms
         self._thread = threading.Thread(target=self._run, args=(after_ms,), daemon=True, name="exchange")
-        self._thread.start()
+        threads.start(self._thread)
         while not self._connected.wait(LOOK_SECONDS):
             if self._stopped():
                 return

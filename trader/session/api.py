@@ -197,13 +197,29 @@ def _telling_how_to_resume(run: int) -> Iterator[None]:
     """What ends a session from outside also says how to go on: whatever it was, all that was committed is safe.
 
     Raises:
-        SurroundingsError: instead of itself, of an OSError and of a MemoryError.
+        SurroundingsError: instead of itself, of an OSError, of a MemoryError and of what a MemoryError led to.
     """
     try:
         yield
-    except (SurroundingsError, OSError, MemoryError) as error:
-        what = str(error) if isinstance(error, SurroundingsError) else f"{type(error).__name__}: {error}".rstrip(": ")
+    except Exception as error:
+        fault = _fault_of_surroundings(error)
+        if fault is None:
+            raise
+        what = str(fault) if isinstance(fault, SurroundingsError) else f"{type(fault).__name__}: {fault}".rstrip(": ")
         raise SurroundingsError(f"{what}; what was committed is safe, go on with: trader resume {run}") from error
+
+
+def _fault_of_surroundings(error: BaseException) -> BaseException | None:
+    """The error itself, or the MemoryError it came of: where memory has ended, whoever cleans up may fail otherwise.
+
+    zipfile, for one, closes an archive it could not write and then says that its file is closed.
+    """
+    if isinstance(error, (SurroundingsError, OSError)):
+        return error
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, MemoryError):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 class _Session:

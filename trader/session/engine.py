@@ -7,7 +7,6 @@ Cutting anywhere else changes nothing. The engine never reads a clock and keeps 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,6 +24,7 @@ from trader.core.clock import Level, LevelClock
 from trader.core.features import FeatureEngine
 from trader.core.money import to_amount
 from trader.core.rows import Phase, Reject
+from trader.core.threads import thread_pool
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument, UserError
 from trader.session import breaker
@@ -112,7 +112,7 @@ class Engine:
             for m, vector in enumerate(vectors)
         ]
         self._threads = min(config.engine.threads, len(instruments))
-        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._pool = thread_pool(self._threads) if self._threads > 1 else None
 
     def _level(self, name: str) -> SessionLevel | None:
         return next((level for level in self.levels if level.spec.name == name), None)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from trader.core import wall
+from trader.core import threads, wall
 from trader.core.types import Incident, UserError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Monitor:
         self._server: ThreadingHTTPServer | None = None
         if config.webhook is not None:
             self._sender = threading.Thread(target=self._send_all, daemon=True, name="webhook")
-            self._sender.start()
+            threads.start(self._sender)
         if config.metrics_port is not None:
             self._serve(config.metrics_port)
 
@@ -156,7 +156,7 @@ class Monitor:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         except OSError as error:
             raise UserError(f"monitor.metrics_port: {port}: {error.strerror}") from None
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="metrics").start()
+        threads.start(threading.Thread(target=self._server.serve_forever, daemon=True, name="metrics"))
 
     # --- webhook ------------------------------------------------------------------------------------------------
 
