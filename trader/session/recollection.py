@@ -14,7 +14,7 @@ and surprises are remembered first.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from trader.core.features import FIRST_LEARNED, FeatureBlock
 from trader.core.timeframes import milliseconds
 from trader.core.types import CLOSE
 from trader.session.levels import LevelSpec, LevelUpdate
-from trader.session.moments import Moment, Moments
+from trader.session.moments import TRACED, Moments
 from trader.session.reading import WIDTH, Reading, plain
 from trader.session.retention import RetentionAudit
 
@@ -52,6 +52,15 @@ _ENTRY_TRADE, _ENTRY_SIDE, _ENTRY_TIMEFRAME, _ENTRY_DECIDED = (
 _EXIT_TRADE, _EXIT_VALUE, _EXIT_GROSS = (
     rows.EXIT.position(name) - 3 + at.EVENT_BODY for name in ("trade", "trade_value", "trade_gross")
 )
+
+
+class _Outcomes(NamedTuple):
+    """What is delivered, n of each: ring and place of the moments, results in percent, and what was expected [n, 6, 3]."""
+
+    moments: list[Moments]
+    slots: list[int]
+    values: NDArray[np.float64]
+    summaries: NDArray[np.float64]
 
 
 class MemoryLevel:
@@ -134,19 +143,19 @@ class MemoryLevel:
         """Deliver what has closed: teach the reader, remember the surprises, and once in a while look back."""
         self._numbers[0] += 1
         outcomes = self._outcomes()
-        summaries = np.array([moment.summary for moment, _ in outcomes]).reshape(-1, 6, 3)
-        values = np.array([value for _, value in outcomes])
-        for moment, value in outcomes:
-            if moment.traced:
+        summaries, values = outcomes.summaries, outcomes.values
+        for moments, slot, value in zip(outcomes.moments, outcomes.slots, values.tolist(), strict=True):
+            if slot % TRACED == 0:
+                moment = moments.at(slot)
                 self.memory.learn(self.memory.recall_from(moment.summary, moment.trace), value)
-        written = self._remember(outcomes, np.abs(values - summaries[:, 5, 2]), time_ms)
+        written = self._remember(outcomes, time_ms)
         known = np.isfinite(summaries[:, 5, 0])
         before, after = (
             float(np.mean((summaries[known, voice, 2] - values[known]) ** 2)) if known.any() else float("nan")
             for voice in (4, 5)
         )
         detail: dict[str, Any] = {
-            "delivered": len(outcomes),
+            "delivered": len(values),
             "written": written,
             "stored": self.memory.episodic.count,
             "bytes": self.memory.nbytes,
@@ -155,26 +164,37 @@ class MemoryLevel:
             detail["retention"] = retention
         return LevelUpdate(int(self._numbers[0]), before, after, kept=after <= before, detail=detail)
 
-    def _outcomes(self) -> list[tuple[Moment, float]]:
-        """Moments whose outcome is known by now, in time order: of trades, and of decisions not taken."""
+    def _outcomes(self) -> _Outcomes:
+        """Moments whose outcome is known by now: of trades, in time order, and of decisions not taken."""
         groups: dict[tuple[int, int, int], list[float]] = {}
         for m, k, decided, percent, _ in sorted(self._closed):
             groups.setdefault((decided, m, k), []).append(percent)
         self._closed.clear()
-        found = []
-        for (decided, m, k), values in groups.items():
-            moment = self._moments[m, k].find(decided)
-            if moment is not None:
-                found.append((moment, float(np.clip(np.mean(values), -LARGEST, LARGEST))))
+        owners: list[Moments] = []
+        slots: list[int] = []
+        values: list[float] = []
+        for (decided, m, k), results in groups.items():
+            slot = self._moments[m, k].find(decided)
+            if slot is not None:
+                owners.append(self._moments[m, k])
+                slots.append(slot)
+                values.append(min(max(float(np.mean(results)), -LARGEST), LARGEST))
+        summaries = [moments.summaries([slot]) for moments, slot in zip(owners, slots, strict=True)]
         for moments in self._moments.values():
-            found.extend(moments.not_taken(LARGEST))
-        return found
+            places, moved = moments.not_taken(LARGEST)
+            if len(places):
+                owners.extend([moments] * len(places))
+                slots.extend(places.tolist())
+                values.extend(moved.tolist())
+                summaries.append(moments.summaries(places))
+        return _Outcomes(owners, slots, np.array(values), np.concatenate(summaries or [np.zeros((0, 6, 3))]))
 
-    def _remember(self, outcomes: list[tuple[Moment, float]], surprise: NDArray[np.float64], time_ms: int) -> int:
-        """Write the most surprising outcomes [n], in the order of their moments."""
+    def _remember(self, outcomes: _Outcomes, time_ms: int) -> int:
+        """Write the most surprising outcomes, in the order of their moments."""
+        surprise = np.abs(outcomes.values - outcomes.summaries[:, 5, 2])
         chosen = np.sort(np.argsort(-surprise, kind="stable")[:WRITES]).tolist()
         for i in chosen:
-            moment, value = outcomes[i]
+            moment, value = outcomes.moments[i].at(outcomes.slots[i]), float(outcomes.values[i])
             context = np.zeros(len(rows.Regime))
             context[moment.regime] = 1.0
             self.memory.write(moment.key, value, float(time_ms), context)
