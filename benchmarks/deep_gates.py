@@ -14,9 +14,10 @@ planted  Each seed is a market of its own (`configs/planted.toml`); its last fif
 null     The same on a market without an edge: the session, and without each level in turn. A level is found significant if its
          steps with it beat those without it (one-sided SPA of one strategy, stationary bootstrap), Holm over levels.
          Promised: a level is found in at most one of 20 seeds. What is found to do harm is counted beside.
-births   Rewards of births whose first generation was judged, on real candles; `planted` tells them for its markets. Each
-         policy, all policies together (learned), and the immigrants, who are the same births decided by lot. The interval is
-         over seeds, paired: the mean of a seed's learned births minus the mean of its immigrants.
+births   Rewards of births whose first generation was judged, on real candles, or without DATA on the config's own; `planted`
+         tells them too. Each policy, all policies together (learned), and the immigrants, who are the same births decided by
+         lot. The interval is over seeds, paired: the mean of a seed's learned births minus the mean of its immigrants, of
+         all, of the later half, and of those judged at the same time (a bandit prefers who did well, and times differ).
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Births:
         late = np.arange(len(table)) >= len(table) // 2
         groups = {name: decider == code for code, name in enumerate(DECIDERS)}
         groups["learned"] = decider != IMMIGRANT
+        self._means["same generation"].append(_paired(table[:, place("time_ms")], decider != IMMIGRANT, reward))
         for name, mine in groups.items():
             self._counts[name] += int(mine.sum())
             self._means[name].append(_mean(reward[mine]))
@@ -84,6 +86,18 @@ class Births:
         for late in ("", " late"):
             pairs = np.array(self._means[f"learned{late}"]) - np.array(self._means[f"immigrant{late}"])
             print(f"births learned minus immigrants{late or ' all'}: {interval(pairs)}", flush=True)
+        print(f"births learned minus immigrants judged at the same time: {interval(self._means['same generation'])}")
+
+
+def _paired(judged_ms: np.ndarray, learned: np.ndarray, reward: np.ndarray) -> float:
+    """Mean over judgements of (mean of the learned minus mean of the immigrants), by the number of immigrants judged."""
+    gaps, weights = [], []
+    for moment in np.unique(judged_ms):
+        here = judged_ms == moment
+        if (here & learned).any() and (here & ~learned).any():
+            gaps.append(reward[here & learned].mean() - reward[here & ~learned].mean())
+            weights.append(int((here & ~learned).sum()))
+    return float(np.average(gaps, weights=weights)) if gaps else float("nan")
 
 
 def _mean(values: np.ndarray) -> float:
@@ -164,7 +178,8 @@ def births(options: argparse.Namespace) -> None:
     told = Births()
     for seed in options.seeds:
         config = configured(options, seed, [])
-        history, rows = load_history(config), Rows((*KEPT, "policy"))
+        history = load_history(config) if options.data else development(config)
+        rows = Rows((*KEPT, "policy"))
         found = simulate(config, history, rows=rows)
         told.add(rows)
         print(
