@@ -134,7 +134,8 @@ class NestedMemory:
         return result
 
     def _value(self, value: ArrayLike) -> NDArray[np.float64]:
-        if type(value) is float and self._value_shape == () and math.isfinite(value):  # as it will mostly be
+        known = self._value_shape is not None and len(self._value_shape) == 0
+        if known and isinstance(value, float) and math.isfinite(value):  # as it will mostly be
             return np.array([value])
         target = np.asarray(value, np.float64)
         if target.ndim > 1 or target.size == 0 or not np.isfinite(target).all():
