@@ -134,9 +134,9 @@ class NestedMemory:
         return result
 
     def _value(self, value: ArrayLike) -> NDArray[np.float64]:
-        known = self._value_shape is not None and len(self._value_shape) == 0
-        if known and isinstance(value, float) and math.isfinite(value):  # as it will mostly be
-            return np.array([value])
+        single: Any = value
+        if type(single) is float and self._value_shape == () and math.isfinite(single):  # as it will mostly be
+            return np.array([single])
         target = np.asarray(value, np.float64)
         if target.ndim > 1 or target.size == 0 or not np.isfinite(target).all():
             raise ValueError(f"a value is a finite number or a vector of them, got shape {target.shape}")
