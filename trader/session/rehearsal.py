@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trader.core import rng
-from trader.core.config import FeedConfig
+from trader.core.config import ExchangeConfig, FeedConfig, PoolConfig
 from trader.core.rng import Stream
 from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, Instrument
 from trader.session.compiling import compile_kernels
-from trader.session.composition import midwife_of
+from trader.session.composition import archetypes_of, midwife_of
 from trader.session.engine import Engine
 from trader.session.selection import SelectionLevel
 
@@ -59,7 +59,8 @@ def rehearse(config: Config) -> None:
     """
     compile_kernels()
     small = _small(config)
-    key = f"{small.levels!r}{small.population!r}"
+    on = [name for name in type(small.levels).model_fields if getattr(small.levels, name).enabled]
+    key = f"{on} {archetypes_of(small)} {small.population.plugins} {small.levels.bandits.forgetting}"
     if key in _done:
         return
     _done.add(key)
@@ -97,6 +98,8 @@ def _small(config: Config) -> Config:
         update={
             "session": config.session.model_copy(update={"seed": 0}),
             "feed": FeedConfig(kind="synthetic", base_timeframe="1h", timeframes=("1h",)),
+            "exchange": ExchangeConfig(funding=config.exchange.funding),
+            "pool": PoolConfig(),  # whatever the session's own capital: here nothing may be too much or too little
             "population": population,
             "levels": levels.model_copy(update=fast),
             "engine": config.engine.model_copy(update={"threads": 1}),
