@@ -49,6 +49,15 @@ def test_both_levels_update_and_learn(whole):
     assert any("retention" in row for row in memory)
 
 
+def test_the_end_card_tells_how_many_births_were_decided(run, config, block):
+    engine, rows = run(config, block)
+    told = next(level for level in engine.levels if level.spec.name == "evolution").card()["births"]
+    decided = engine._midwife.decided
+    assert told.startswith(f"{sum(decided.values()):,} decided (dqn {decided['dqn']}, ")
+    assert sum(decided.values()) >= len(rows.rows("policy"))
+    assert min(decided.values()) > 0
+
+
 def test_policies_decide_births_and_learn_from_them(whole):
     births = whole.rows("policy")
     assert len(births) > 20

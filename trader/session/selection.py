@@ -170,7 +170,7 @@ class SelectionLevel:
 
     def card(self) -> dict[str, str]:
         """Lines for the end card: the benefit of selection a generation, over all generations so far."""
-        lines = {}
+        lines = {} if self._midwife is None else {"births": self._midwife.card()}
         for row, name in enumerate(GROUPS):
             count, total, squares = self._snapshot["benefit"][row].tolist()
             if count >= 2:
