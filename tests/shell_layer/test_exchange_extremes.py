@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.shell_layer.shell_support import HOUR_MS, ROOT, START_MS, trader
+from tests.shell_layer.shell_support import HOUR_MS, ROOT, START_MS, WITHOUT_TORCH, trader
 
 CANDLES = 1_500
 PLANTED = 900
@@ -84,7 +84,7 @@ def folder(tmp_path_factory):
 def session(folder, config, *words):
     return trader(
         "replay", str(ROOT / "configs" / config), "--data", str(folder), "--set", "feed.timeframes=['1h']",
-        "--set", "population.size=4000", *words, "--db", str(folder / f"{config}.db"), "--json", cwd=folder,
+        *WITHOUT_TORCH, "--set", "population.size=4000", *words, "--db", str(folder / f"{config}.db"), "--json", cwd=folder,
     )  # fmt: skip
 
 
@@ -170,7 +170,7 @@ def test_price_of_0_00000123(perpetuals):
 def test_unknown_instruments_are_told_in_one_line(folder):
     done = trader(
         "replay", str(ROOT / "configs" / "perp-replay.toml"), "--data", str(folder), "--set", "feed.timeframes=['1h']",
-        "--set", "population.size=8", "--db", str(folder / "unknown.db"), "--end", "2020-10-01", cwd=folder,
+        *WITHOUT_TORCH, "--set", "population.size=8", "--db", str(folder / "unknown.db"), "--end", "2020-10-01", cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("exchange.instruments")]
@@ -191,8 +191,8 @@ def test_notional_beyond_64_bits(folder):
     url = str(folder / "large.db")
     done = trader(
         "replay", str(ROOT / "configs" / "perp-replay.toml"), "--data", str(folder / "binanceusdm" / "CHEAP-USDT"),
-        "--set", "feed.timeframes=['1h']", "--set", "population.size=30", "--set", "pool.capital=1e10", "--db", url, "--json",
-        cwd=folder,
+        *WITHOUT_TORCH, "--set", "feed.timeframes=['1h']", "--set", "population.size=30",
+        "--set", "pool.capital=1e10", "--db", url, "--json", cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ((refused,),) = ask(url, "SELECT COUNT(*) FROM v_order WHERE reason = 'too_large' AND status = 'rejected'")
