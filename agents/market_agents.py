@@ -186,7 +186,7 @@ def score_block(
     """
     padded = np.zeros((features.shape[0], _PADDED_FEATURES), np.float32)
     current = -1
-    rows = np.zeros(0, np.int64)
+    rows, here = np.zeros(0, np.int64), regime[:, 0]
     for timeframe, archetype, start, stop in agents.groups:
         if timeframe != current:
             current = timeframe
@@ -194,6 +194,7 @@ def score_block(
             rows = np.flatnonzero(ready)
             out[closed[:, timeframe] & ~ready, agents.segments[timeframe] : agents.segments[timeframe + 1]] = np.nan
             padded[rows, : features.shape[2]] = features[rows, timeframe]
+            here = np.ascontiguousarray(regime[:, timeframe])
         if archetypes[archetype].name == signals.SIGNAL:
             closes = np.flatnonzero(closed[:, timeframe])
             out[closes, start:stop] = np.nan if said is None else said[closes, None]
@@ -202,7 +203,7 @@ def score_block(
             scores.mix_scores(
                 padded,
                 rows,
-                np.ascontiguousarray(regime[:, timeframe]),
+                here,
                 agents.weights,
                 agents.mixing,
                 out,

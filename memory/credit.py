@@ -10,11 +10,13 @@ mixture.py. Units: errors in standard deviations of the value.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 
-from memory.mixture import DEFAULTS, PARAMETERS, VOICES, leave_one_out, loss_gradient
+from memory.mixture import DEFAULTS, PARAMETERS, ROW, SEQUENCE, SIMILARITY, VOICES, leave_one_out, loss_gradient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +30,20 @@ _STEP, _SQUARE_RATE = 0.02, 0.02  # normalised gradient step and its running sca
 _ERROR_LIMIT = 3.0  # standard deviations: one outlier does not rewrite a voice's skill
 _LOW = np.array([-20.0] * 5 + [0.0] * 3 + [0.0, -5.0, -5.0])  # bounds of the parameters, order of mixture.py
 _HIGH = np.array([20.0] * 5 + [60.0] * 3 + [np.log(200.0), 5.0, 5.0])
+
+
+@njit(cache=True)
+def credit_rows(
+    gains: NDArray[Any], trace: NDArray[Any], sequence: NDArray[Any], usefulness: NDArray[Any], rate: float
+) -> None:
+    """Move the usefulness of every experience recalled from one store towards its gain [k], if it is still stored.
+
+    trace [k, 8 + v] is the store's part of a recall's; sequence, usefulness: the store's rows.
+    """
+    for i in range(len(gains)):
+        row = int(trace[i, ROW])
+        if trace[i, SIMILARITY] > -np.inf and sequence[row] == trace[i, SEQUENCE]:
+            usefulness[row] = usefulness[row] + rate * (gains[i] - usefulness[row])
 
 
 class ReadLearner:
@@ -49,24 +65,25 @@ class ReadLearner:
         gains: NDArray[np.float64] = np.zeros(recall.trace.shape[:2])
         if variance <= 0.0 or not recall.present[-1]:
             return gains
-        deviation = float(np.sqrt(variance))
+        deviation = math.sqrt(variance)
         trace, present, voices = recall.trace, recall.present, recall.voice_estimates
         skill, parameters = self.skill, self.parameters
         gains = leave_one_out(trace, present, voices, variance, skill, parameters, outcome, deviation)
         gradient = loss_gradient(trace, present, voices, variance, skill, parameters, outcome, deviation)
         self._square += _SQUARE_RATE * (gradient**2 - self._square)
         self.parameters -= _STEP * gradient / (np.sqrt(self._square) + 0.1)
-        np.clip(self.parameters, _LOW, _HIGH, out=self.parameters)
+        np.minimum(np.maximum(self.parameters, _LOW), _HIGH, out=self.parameters)
         self._judge_voices(recall, outcome, deviation)
         return gains
 
     def _judge_voices(self, recall: Recall, outcome: NDArray[np.float64], deviation: float) -> None:
         speaking = recall.present & (recall.voice_weights > 0)
-        errors = np.sqrt(np.mean((recall.voice_estimates - outcome) ** 2, axis=1)) / deviation
+        squares = (recall.voice_estimates - outcome) ** 2
+        errors = np.sqrt(squares[:, 0] if outcome.size == 1 else squares.mean(axis=1)) / deviation
         change = np.minimum(errors, _ERROR_LIMIT) ** 2 - self.squared_errors
         self.squared_errors += np.where(speaking, _SKILL_RATE * change, 0.0)
         precision = -0.5 * np.log(self.squared_errors + 1e-3)
-        self.skill = np.clip(precision - precision[-1], -3.0, 3.0)
+        self.skill = np.minimum(np.maximum(precision - precision[-1], -3.0), 3.0)
 
     @property
     def nbytes(self) -> int:

@@ -203,7 +203,7 @@ class WriteGate:
 
     def admits(self, chances: NDArray[np.float64], sequence: int) -> NDArray[np.bool_]:
         """The decision [2] for experience number `sequence`."""
-        if (chances >= 1.0).all():
+        if chances[0] >= 1.0 and chances[1] >= 1.0:
             return np.array([True, True])
         result: NDArray[np.bool_] = np.random.default_rng([self._seed, 3, sequence]).random(2) < chances
         return result

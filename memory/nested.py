@@ -13,15 +13,15 @@ Shapes: key [dim], value scalar or [v]. Units: times as given by the caller, est
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memory.credit import ReadLearner
+from memory.credit import ReadLearner, credit_rows
 from memory.episodic import EpisodicMemory
 from memory.experience_features import UNSEEN, describe, pack, unpack
 from memory.gate import PerceptronNetwork, RandomNetwork, WriteGate
-from memory.mixture import ROW, SEQUENCE, SIMILARITY
 from memory.read import Recall, recall_all, recall_many, unit
 from memory.semantic import SemanticMemory
 from memory.working import WorkingMemory
@@ -111,7 +111,7 @@ class NestedMemory:
         unit_key = self._unit_key(key)
         target = self._value(value)
         known_at = float(time) if available_at is None else float(available_at)
-        if not (np.isfinite(time) and np.isfinite(known_at)) or known_at < time:
+        if not (math.isfinite(time) and math.isfinite(known_at)) or known_at < time:
             raise ValueError(f"need finite time <= available_at, got {time} and {known_at}")
         surroundings = None if context is None else np.asarray(context, np.float64).ravel()
         if surroundings is not None and not np.isfinite(surroundings).all():
@@ -134,6 +134,9 @@ class NestedMemory:
         return result
 
     def _value(self, value: ArrayLike) -> NDArray[np.float64]:
+        single: Any = value
+        if type(single) is float and self._value_shape == () and math.isfinite(single):  # as it will mostly be
+            return np.array([single])
         target = np.asarray(value, np.float64)
         if target.ndim > 1 or target.size == 0 or not np.isfinite(target).all():
             raise ValueError(f"a value is a finite number or a vector of them, got shape {target.shape}")
@@ -160,11 +163,12 @@ class NestedMemory:
         stores: list[tuple[ExperienceStore, int]] = [(self.working, self.working.next_row(self._written))]
         if episodic:
             stores.append((self.episodic, self.episodic.next_row(self._clock, self.gate.expected_scale)))
+        seen = None if features is None else pack(np.array([*features.tolist(), expected, float(chances[0])]))
         for store, row in stores:
             self._absorb(store, row, 1.0)  # what is overwritten and was not absorbed yet
             store.put(row, unit_key, target, time, known_at, self._written)
-            if features is not None:
-                store.features[row] = pack(np.array([*features, expected, float(chances[0])]))
+            if seen is not None:
+                store.features[row] = seen
         last, row = stores[-1]  # the longest-lived copy carries the debt to the semantic store
         last.semantic_weight[row] = float(semantic) * max(float(chances[1]), 0.05)
 
@@ -274,11 +278,7 @@ class NestedMemory:
         self._learning = True
         gains = self.learner.update(recall, target, self.semantic.prior)
         for level, store in enumerate((self.working, self.episodic)):
-            rows: NDArray[np.int64] = recall.trace[level, :, ROW].astype(np.int64)
-            held = recall.trace[level, :, SIMILARITY] > -np.inf
-            held &= store.rows.sequence[rows] == recall.trace[level, :, SEQUENCE]
-            rows = rows[held]
-            store.rows.usefulness[rows] += _USEFULNESS_RATE * (gains[level][held] - store.rows.usefulness[rows])
+            credit_rows(gains[level], recall.trace[level], store.rows.sequence, store.rows.usefulness, _USEFULNESS_RATE)
 
     def forget(self) -> None:
         """Empty all stores and the clock; what was learned about writing and reading stays."""

@@ -14,6 +14,7 @@ number of the last experience), matrix [v, d], prior [v + 2] (mean of values, me
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class SemanticMemory:
 
     def count_value(self, value: NDArray[Any], available_at: float) -> None:
         """Let a known outcome into the prior: running mean and variance with a memory of the horizon."""
-        assert np.isfinite(value).all()
+        assert all(map(math.isfinite, value.tolist()))
         prior, size = self.prior, self.prior.size - 2
         prior[-1] += 1.0
         rate = max(1.0 / prior[-1], 1.0 - self.keep)

@@ -71,13 +71,15 @@ class Teacher(Protocol):
 
 
 def make_teacher(kind: str, size: int, actions: int, discount: float, seed: int) -> Teacher:
-    """A teacher by its level's name, for states [size]."""
+    """A teacher by its level's name, for states [size]. Orthogonal initial weights, too, depend on the number of threads."""
     spaces = (gym.spaces.Box(-np.inf, np.inf, (size,), np.float32), gym.spaces.Discrete(actions))
-    if kind == "dqn":
-        return _Values(spaces, discount, seed)
-    if kind == "ppo":
-        return _Clipped(PPO(None, seed, "nested", spaces=spaces, gamma=discount, hidden=_HIDDEN, n_epochs=4), discount)
-    return _Turns(A3C(None, seed, "nested", spaces=spaces, gamma=discount, hidden=_HIDDEN, mode="turns"), discount)
+    options: dict[str, Any] = {"spaces": spaces, "gamma": discount, "hidden": _HIDDEN}
+    with single_thread():
+        if kind == "dqn":
+            return _Values(spaces, discount, seed)
+        if kind == "ppo":
+            return _Clipped(PPO(None, seed, "nested", n_epochs=4, **options), discount)
+        return _Turns(A3C(None, seed, "nested", mode="turns", **options), discount)
 
 
 def _padded(states: NDArray[np.float32], first: int) -> tuple[torch.Tensor, int]:

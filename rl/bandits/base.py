@@ -181,6 +181,10 @@ class Bandit(ABC):
 
     def row(self, context: Any = None) -> int:
         """Row of a context, made on demand."""
+        if type(context) is tuple:  # as it will mostly be: known already, and made of nothing that needs freezing
+            known = self.rows.get(context)
+            if known is not None:
+                return known
         key = _freeze(context)
         row = self.rows.get(key)
         if row is None:

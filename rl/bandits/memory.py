@@ -88,15 +88,25 @@ class Discounted(Everything):
         if not (0.0 < discount <= 1.0 and 0.0 < idle <= 1.0):
             raise ValueError(f"discounts must be in (0, 1], got {discount} and {idle}")
         self.discount, self.idle_discount = discount, idle
+        self._made: dict[Any, tuple[FloatArray, FloatArray]] = {}
         super().__init__(arms, **options)
+
+    def _factors(self, column: int) -> tuple[FloatArray, FloatArray]:
+        """What every arm's evidence is multiplied by when `column` is played, [K], and its logarithm; made once."""
+        key = (column, len(self.arms), self.discount, self.idle_discount)
+        found = self._made.get(key)
+        if found is None:
+            factors = np.full(len(self.arms), self.idle_discount)
+            factors[column] = self.discount
+            found = self._made[key] = factors, np.log(factors)
+        return found
 
     def _advance(self, row: int, column: int) -> list[float]:
         super()._advance(row, column)
-        factors = np.full(len(self.arms), self.idle_discount)
-        factors[column] = self.discount
+        factors, logs = self._factors(column)
         self.N[row] *= factors
         self.S[row] *= factors
-        self.log_fade[row] += np.log(factors)
+        self.log_fade[row] += logs
         return [float(self.log_fade[row, column])]
 
     def _learn(self, row: int, column: int, age: int, reward: float, weight: float, ticket: Pending) -> None:

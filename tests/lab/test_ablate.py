@@ -40,6 +40,16 @@ def test_arms_take_one_level_away_each(small_config):
     assert {each.seed for each in plan} == {3, 4}
 
 
+def test_births_as_a_contextual_bandit_are_an_arm(small_config):
+    plan = arms(small_config("levels.dqn.enabled=true", "levels.ppo.enabled=true", "levels.ppo.discount=0.3"))
+    arm = next(each.config for each in plan if each.kind == "without-discount")
+    assert (arm.levels.dqn.discount, arm.levels.ppo.discount) == (0.0, 0.0)
+    assert arm.levels.dqn.enabled
+    assert arm.levels.ppo.enabled
+    bandit = small_config("levels.dqn.enabled=true", "levels.dqn.discount=0.0")
+    assert "without-discount" not in {each.kind for each in arms(bandit)}
+
+
 def test_nothing_on_is_refused(small_config):
     with pytest.raises(UserError, match="nothing to take away"):
         arms(small_config("levels.evolution.enabled=false", "levels.pool.enabled=false"))

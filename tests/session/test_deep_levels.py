@@ -49,6 +49,15 @@ def test_both_levels_update_and_learn(whole):
     assert any("retention" in row for row in memory)
 
 
+def test_the_end_card_tells_how_many_births_were_decided(run, config, block):
+    engine, rows = run(config, block)
+    told = next(level for level in engine.levels if level.spec.name == "evolution").card()["births"]
+    decided = engine._midwife.decided
+    assert told.startswith(f"{sum(decided.values()):,} decided (dqn {decided['dqn']}, ")
+    assert sum(decided.values()) >= len(rows.rows("policy"))
+    assert min(decided.values()) > 0
+
+
 def test_policies_decide_births_and_learn_from_them(whole):
     births = whole.rows("policy")
     assert len(births) > 20
@@ -123,10 +132,12 @@ def test_a_silent_trigger_is_the_frozen_net(make_config, run, block):
 
 def test_recall_never_knows_a_trade_before_its_close(run, config, block, monkeypatch):
     from memory import NestedMemory
+    from memory.mixture import SIMILARITY, TIME
+    from trader.session.recollection import MemoryLevel
 
     now = {}
-    honest_write, honest_read = NestedMemory.write, NestedMemory.read_many
-    written, read = [], []
+    honest_write, honest_read, honest_outcomes = NestedMemory.write, NestedMemory.read_many, MemoryLevel._outcomes
+    written, read, recalled, closes = [], [], [], []
 
     def write(self, key, value, time, context=None, **more):
         written.append((now["frame"], time))
@@ -134,22 +145,37 @@ def test_recall_never_knows_a_trade_before_its_close(run, config, block, monkeyp
 
     def read_many(self, queries, k=8, at=None):
         read.append(self._clock)
-        return honest_read(self, queries, k, at)
+        summaries, traces = honest_read(self, queries, k, at)
+        experiences = traces[:, :2]  # of the working and the episodic store
+        if now["deciding"]:  # not the look back at what is retained
+            known = experiences[experiences[..., SIMILARITY] > -np.inf][:, TIME]
+            recalled.extend((now["first"], time) for time in known)
+        return summaries, traces
+
+    def outcomes(self):
+        now["deciding"] = False
+        closes.extend((now["frame"], closed) for *_, closed in self._closed)
+        return honest_outcomes(self)
 
     advance = Engine._run_piece
 
     def piece(self, part):
-        now["first"], now["frame"] = int(part.times[0]), int(part.times[-1])
+        now["first"], now["frame"], now["deciding"] = int(part.times[0]), int(part.times[-1]), True
         read.clear()
         advance(self, part)
         assert all(known < now["first"] for known in read[:1]), "what is recalled was known before the piece"
 
     monkeypatch.setattr(NestedMemory, "write", write)
     monkeypatch.setattr(NestedMemory, "read_many", read_many)
+    monkeypatch.setattr(MemoryLevel, "_outcomes", outcomes)
     monkeypatch.setattr(Engine, "_run_piece", piece)
     run(config, block)
     assert written
     assert all(time <= frame for frame, time in written)
+    assert len(closes) > 50
+    assert all(closed <= frame for frame, closed in closes), "a trade is delivered after its close"
+    assert len(recalled) > 1000
+    assert all(known < first for first, known in recalled), "what is recalled was delivered before"
 
 
 def test_off_is_the_system_without_them(make_config, run, block, monkeypatch):

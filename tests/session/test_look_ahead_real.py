@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trader.core.config_levels import LevelsConfig
 from trader.feeds.replay import ReplayFeed
 
 HOUR = 3_600_000
@@ -19,6 +20,27 @@ def history(real_data):
         base_ms=HOUR, quote="USDT",
     )  # fmt: skip
     return next(iter(feed.blocks(60_000)))
+
+
+EVERY_LEVEL = (
+    *(f"levels.{name}.enabled=true" for name in LevelsConfig.model_fields), "levels.hope.every=40",
+    "levels.memory.every=24", "levels.evolution.policy_births=0.6",
+    *(f"levels.{name}.every=120" for name in ("dqn", "a3c", "ppo")),
+)  # fmt: skip
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("window", [20, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(21, 26))])
+def test_the_future_changes_no_row_of_the_past_with_every_level_on(history, make_config, run, look_ahead, window):
+    rng = np.random.default_rng(window)
+    first = int(rng.integers(0, len(history) - WINDOW))
+    block, config = history[first : first + WINDOW], make_config('feed.timeframes=["1h", "4h"]', *EVERY_LEVEL, size=100)
+    base = run(config, block)[1]
+    assert {row[2] for row in base.rows("level")} == set(LevelsConfig.model_fields)
+    assert len(base.rows("policy")) > 20
+    for frame, how in zip(rng.integers(800, WINDOW - 5, 3).tolist(), ("larger", "shuffled", "removed"), strict=True):
+        other = run(config, look_ahead.changed_after(block, frame, how, rng))[1]
+        look_ahead.assert_same_past(base, other, int(block.times[frame]), decisions=how == "larger")
 
 
 @pytest.mark.realdata

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell_layer.shell_support import ROOT, trader, write_history
+from tests.shell_layer.shell_support import ROOT, WITHOUT_TORCH, trader, write_history
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,7 @@ def session_words(history) -> list[str]:
     return [
         "replay", str(ROOT / "configs" / "perp-replay.toml"), "--data", str(history),
         "--set", "population.size=60", "--set", "feed.timeframes=['1h']", "--set", "levels.evolution.every=500",
+        *WITHOUT_TORCH,
     ]  # fmt: skip
 
 

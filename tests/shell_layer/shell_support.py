@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 HOUR_MS = 3_600_000
 START_MS = 1_600_000_200_000 // HOUR_MS * HOUR_MS
 CANDLES = 2_500
+WITHOUT_TORCH = tuple(
+    word for name in ("hope", "memory", "dqn", "a3c", "ppo") for word in ("--set", f"levels.{name}.enabled=false")
+)
+"""For tests of commands: the shipped configs have every level on, and each process would import torch for seconds."""
 
 
 def trader(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.shell_layer.shell_support import HOUR_MS, ROOT, START_MS, trader
+from tests.shell_layer.shell_support import HOUR_MS, ROOT, START_MS, WITHOUT_TORCH, trader
 
 CANDLES = 1_500
 PLANTED = 900
@@ -84,7 +84,7 @@ def folder(tmp_path_factory):
 def session(folder, config, *words):
     return trader(
         "replay", str(ROOT / "configs" / config), "--data", str(folder), "--set", "feed.timeframes=['1h']",
-        "--set", "population.size=4000", *words, "--db", str(folder / f"{config}.db"), "--json", cwd=folder,
+        *WITHOUT_TORCH, "--set", "population.size=4000", *words, "--db", str(folder / f"{config}.db"), "--json", cwd=folder,
     )  # fmt: skip
 
 
@@ -117,14 +117,14 @@ def test_wick_to_a_hundredth_of_a_cent(perpetuals):
     """Longs are stopped or taken over in that candle, none at the wick's own price but who sold a liquidation there; the
     equity after it has lost no more than their margins."""
     exits = ask(
-        perpetuals, "SELECT exit_reason, exit_price, pnl, margin FROM v_trade WHERE symbol = 'WICK/USDT' AND exit_ms = ?"
-        " AND side = 'long'", at(PLANTED),
+        perpetuals, "SELECT exit_reason, exit_price, pnl, margin, entry_price * (1 - 1.0 / leverage) FROM v_trade"
+        " WHERE symbol = 'WICK/USDT' AND exit_ms = ? AND side = 'long'", at(PLANTED),
     )  # fmt: skip
     assert len(exits) > 3
     assert {row[0] for row in exits} <= {"stop", "trail", "liquidation", "signal", "time", "take"}
     ((opened,),) = ask(perpetuals, "SELECT open FROM v_candle WHERE symbol = 'WICK/USDT' AND ts = ?", at(PLANTED))
-    assert all(price > opened / 3 for _, price, _, _ in exits)
-    assert all(pnl >= -margin for _, _, pnl, margin in exits)
+    assert all(price > (lost if why == "liquidation" else opened / 3) for why, price, _, _, lost in exits)
+    assert all(pnl >= -margin for _, _, pnl, margin, _ in exits)
 
 
 def test_crash_of_49_percent(perpetuals):
@@ -170,7 +170,7 @@ def test_price_of_0_00000123(perpetuals):
 def test_unknown_instruments_are_told_in_one_line(folder):
     done = trader(
         "replay", str(ROOT / "configs" / "perp-replay.toml"), "--data", str(folder), "--set", "feed.timeframes=['1h']",
-        "--set", "population.size=8", "--db", str(folder / "unknown.db"), "--end", "2020-10-01", cwd=folder,
+        *WITHOUT_TORCH, "--set", "population.size=8", "--db", str(folder / "unknown.db"), "--end", "2020-10-01", cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("exchange.instruments")]
@@ -191,8 +191,8 @@ def test_notional_beyond_64_bits(folder):
     url = str(folder / "large.db")
     done = trader(
         "replay", str(ROOT / "configs" / "perp-replay.toml"), "--data", str(folder / "binanceusdm" / "CHEAP-USDT"),
-        "--set", "feed.timeframes=['1h']", "--set", "population.size=30", "--set", "pool.capital=1e10", "--db", url, "--json",
-        cwd=folder,
+        *WITHOUT_TORCH, "--set", "feed.timeframes=['1h']", "--set", "population.size=30",
+        "--set", "pool.capital=1e10", "--db", url, "--json", cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     ((refused,),) = ask(url, "SELECT COUNT(*) FROM v_order WHERE reason = 'too_large' AND status = 'rejected'")

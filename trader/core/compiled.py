@@ -16,7 +16,7 @@ from typing import Final
 
 FOLDERS_KEPT: Final = 4
 
-_PACKAGES: Final = ("trader/core", "trader/broker", "agents", "agents/archetypes")
+_PACKAGES: Final = ("trader/core", "trader/broker", "trader/feeds", "agents", "agents/archetypes", "memory", "rl/core")
 
 
 def source_stamp(root: Path) -> str:

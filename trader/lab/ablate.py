@@ -46,8 +46,22 @@ def without(level: str) -> str:
     return f"without-{level}"
 
 
+POLICIES: Final = ("dqn", "a3c", "ppo")
+DISCOUNT: Final = "discount"
+"""Row of what the policies' looking ahead is worth: against births as a contextual bandit (discount 0)."""
+
+
+def taken_away(config: Config) -> dict[str, dict[str, Any]]:
+    """What is changed in each arm by the name of its row: each level off, and the policies' discount 0."""
+    found: dict[str, dict[str, Any]] = {level: {f"levels.{level}.enabled": False} for level in levels_on(config)}
+    looking = [name for name in POLICIES if name in found and getattr(config.levels, name).discount > 0.0]
+    if looking:
+        found[DISCOUNT] = {f"levels.{name}.discount": 0.0 for name in looking}
+    return found
+
+
 def arms(config: Config) -> list[Variant]:
-    """All sessions, seed by seed: every level on, each off in turn, all off, and the twins.
+    """All sessions, seed by seed: every level on, each off in turn, births as a bandit, all off, and the twins.
 
     Raises:
         UserError: no level is on.
@@ -60,7 +74,7 @@ def arms(config: Config) -> list[Variant]:
         own = changed(config, {"session.seed": config.session.seed + k})
         seed = own.session.seed
         found.append(Variant(MAIN, seed, own, purpose=trials.EVALUATE))
-        found += [Variant(without(level), seed, changed(own, {f"levels.{level}.enabled": False})) for level in levels]
+        found += [Variant(without(name), seed, changed(own, changes)) for name, changes in taken_away(config).items()]
         if len(levels) > 1:
             found.append(Variant("all-off", seed, changed(own, {f"levels.{level}.enabled": False for level in levels})))
         found += twins(own)
@@ -134,7 +148,7 @@ def _rows(
     config: Config, made: Mapping[str, Floats], seconds: Mapping[str, Floats], steps: Grid
 ) -> list[dict[str, Any]]:
     """One row a level, and one for all of them together."""
-    kinds = {level: without(level) for level in levels_on(config)}
+    kinds = {name: without(name) for name in taken_away(config)}
     rows = [_row(level, made[MAIN], made[kind], seconds[MAIN] - seconds[kind], steps) for level, kind in kinds.items()]
     for row, adjusted in zip(rows, stats.holm(np.array([row["p_value"] for row in rows])).tolist(), strict=True):
         row["p_holm"] = adjusted

@@ -17,8 +17,8 @@ from trader.core import wall
 from trader.core.money import AMOUNT_SCALE
 from trader.core.rows import TABLES
 from trader.lab.flows import Rows, flows_of
-from trader.session.compiling import compile_kernels
 from trader.session.engine import Engine
+from trader.session.rehearsal import rehearse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,19 +61,23 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
     """Somebody asked for a stop."""
 
 
-def simulate(config: Config, history: History, report: Callable[[int, Engine], None] | None = None) -> Simulation:
+def simulate(
+    config: Config, history: History, report: Callable[[int, Engine], None] | None = None, rows: Rows | None = None
+) -> Simulation:
     """Run a session of the config over the history.
 
     Args:
         config: its feed is not asked; everything else counts.
         history: what is traded.
         report: called with the frames done (warm-up included) and the engine; may raise `Stopped`.
+        rows: where its rows are kept, for those who want more tables than `trader.lab.flows.KEPT`, which must be among
+            them.
 
     Raises:
         UserError: archetypes or instruments that cannot be used.
     """
-    compile_kernels()
-    rows = Rows()
+    rehearse(config)
+    rows = Rows() if rows is None else rows
     engine = Engine(config, history.instruments, rows)
     started = wall.processor_seconds()
     try:

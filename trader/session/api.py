@@ -27,13 +27,13 @@ from trader.core.rows import Phase
 from trader.core.timeframes import milliseconds
 from trader.core.types import Block, SurroundingsError, UserError
 from trader.feeds.exchange import LOOK_SECONDS, LiveFeed
-from trader.session.compiling import compile_kernels
 from trader.session.composition import archetypes_by_number, archetypes_of, market_vectors, policies_on
 from trader.session.engine import Engine
 from trader.session.feeds import make_feed, opening_lines
 from trader.session.funnel import STAGES
 from trader.session.grants import RULES
 from trader.session.monitor import Monitor
+from trader.session.rehearsal import rehearse
 from trader.session.summary import Progress, StopFlag, Summary, Verification, summarise
 from trader.store import checkpoint
 from trader.store.comparison import Difference
@@ -243,7 +243,7 @@ class _Session:
 
     def drive(self, feed: Feed) -> Summary:
         """Take in what the feed has after the last frame taken in, to the end, and tell what came of it."""
-        compile_kernels()
+        rehearse(self.config)
         started = wall.seconds()
         self._total = feed.describe().get("frames")
         after = self.engine.counts.last_ms if self.engine.counts.taken else None

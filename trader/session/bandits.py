@@ -14,6 +14,7 @@ rewarded by its shrunken fitness, when first judged, against what its parents ha
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -200,12 +201,11 @@ class BanditLevel:
             books.population.column(at.PENDING) != at.NOTHING_PENDING
         )  # fmt: skip
         living = dict(zip(roster.agent.tolist(), (busy & roster.living).tolist(), strict=True))
+        for agent in self._open.keys() - living.keys():
+            self.bandit.forget(self._open.pop(agent).ticket)
         lines = []
-        for agent, ticket in list(self._open.items()):
-            if agent not in living:
-                self.bandit.forget(ticket.ticket)
-                del self._open[agent]
-            elif not living[agent] and frame - ticket.frame >= self._patience:
+        for agent, ticket in list(takewhile(lambda item: frame - item[1].frame >= self._patience, self._open.items())):
+            if not living[agent]:  # tickets stand in the order in which they were drawn
                 self.bandit.update(ticket.ticket, 0.5)
                 lines.append((agent, ticket, -1, 0.5))
                 del self._open[agent]

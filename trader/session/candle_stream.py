@@ -114,6 +114,8 @@ class CandleStream:
         before = np.concatenate((last, times[:-1]))
         holes = np.flatnonzero((before >= 0) & (times // self._length_ms > before // self._length_ms + 1)).tolist()
         last[0] = times[-1]
+        if not holes:
+            return self._follow(candles, leaders)
         parts = []
         for first, stop in zip([0, *holes], [*holes, len(candles)], strict=True):
             if first in holes:
@@ -129,10 +131,13 @@ class CandleStream:
     def _hold(self, inputs: NDArray[np.float64], said: Output) -> NDArray[np.float64]:
         """What was said as rows; the last one is held and the errors of the predictions before are counted."""
         scale = np.exp(inputs[:, _SCALE_COLUMN])
-        predicted = np.column_stack((said.prediction[:, 0], said.frozen[:, 0])) / scale[:, None]
-        rows = np.column_stack(
-            (said.embedding, np.clip(predicted[:, 0], -BOUND, BOUND), 2.0 * np.asarray(said.probability) - 1.0)
-        )
+        predicted = np.empty((len(inputs), 2))
+        predicted[:, 0], predicted[:, 1] = said.prediction[:, 0], said.frozen[:, 0]
+        predicted /= scale[:, None]
+        rows = np.empty((len(inputs), self._width + 2))
+        rows[:, : self._width] = said.embedding
+        rows[:, self._width] = np.clip(predicted[:, 0], -BOUND, BOUND)
+        rows[:, self._width + 1] = 2.0 * np.asarray(said.probability) - 1.0
         self._count(predicted, inputs[:, 0], scale)
         tally = self.tally
         tally[OPENED] += np.count_nonzero(said.triggered)

@@ -1,4 +1,4 @@
-"""Compile, or load from disk, all that the event loop calls, before the first candle: no candle waits for the compiler.
+"""Compile, or load from disk, the functions that every session calls (`rehearsal.py` adds those of its levels).
 
 Two made-up candles go through every compiled function in the types the loop uses; nothing of it is kept.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from agents import layout as at
 from agents.archetypes import discovered
-from agents.decisions import decide, told_confidences
+from agents.decisions import decide, queue_exit, told_confidences
 from agents.kernel import close_all, unrealised
 from agents.population import Population, founders
 from trader.broker.fills import order_value
@@ -53,6 +53,7 @@ def compile_kernels() -> None:
         np.zeros((len(agents), at.EVENT_FIELDS), np.int64),
     )  # fmt: skip
     _decide_once(agents, market, tier_table(instrument))
+    queue_exit(agents.state, 0, 7, 0)
     population.retire(np.ones(len(archetypes), np.bool_), 7, 0)
 
 

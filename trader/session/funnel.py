@@ -75,13 +75,17 @@ class Funnel:
         until = np.zeros((len(times) + 1, closes.shape[1]), np.int64)
         np.cumsum(closes, axis=0, out=until[1:])
         held = self._held(until, times, events, agents)
+        if not agents.groups:
+            return
         inactive = agents.state[:, at.ACTIVE] == 0
-        for timeframe, archetype, start, stop in agents.groups:
-            total = int(until[-1, timeframe])
+        starts = [start for _, _, start, _ in agents.groups]  # groups follow each other without gaps
+        sums = np.add.reduceat(np.stack((held, inactive, held * inactive)), starts, axis=1).tolist()
+        closed = until[-1].tolist()
+        for (timeframe, archetype, start, stop), of_held, stopped, of_stopped in zip(agents.groups, *sums, strict=True):
+            total = closed[timeframe]
             self.add(market, archetype, DECIDED, total * (stop - start))
-            self.add(market, archetype, HELD, int(held[start:stop].sum()))
-            stopped = inactive[start:stop]
-            self.add(market, archetype, HALTED, int(total * stopped.sum() - held[start:stop][stopped].sum()))
+            self.add(market, archetype, HELD, of_held)
+            self.add(market, archetype, HALTED, total * stopped - of_stopped)
 
     @staticmethod
     def _held(

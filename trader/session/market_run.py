@@ -113,7 +113,10 @@ class MarketRunner:
         bars = bars_of(block, m, self._market, funding=self._funding)
         visits = visits_of(block, m, self._market, bars)
         # from the integers: what a trigger sees must never be less than what the exact code decides on
-        floats = bars[:, [at.IN_LOW, at.IN_HIGH, at.IN_CLOSE]] / float(self._market[rule.PRICE_SCALE])
+        # and in rows, as one row alone would be: the kernel is compiled once for any number of frames
+        floats = np.ascontiguousarray(bars[:, [at.IN_LOW, at.IN_HIGH, at.IN_CLOSE]]) / float(
+            self._market[rule.PRICE_SCALE]
+        )
         closed = np.ascontiguousarray(features.closed[:, m])
         regime = np.ascontiguousarray(features.regime[:, m])
         self._make_room(frames, n)

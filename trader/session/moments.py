@@ -7,8 +7,7 @@ one that was not is judged by the price `horizon` candles of its timeframe later
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -27,14 +26,12 @@ _TRACE: Final = (3, 8, 9)
 _WAITING, _TAKEN, _PRICED, _JUDGED = range(4)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One moment: key [D], what the memory expected (summary [6, 3]), regime, and the trace [3, 8, 9] if it has one."""
 
     key: NDArray[np.float32]
     summary: NDArray[np.float64]
     regime: int
-    traced: bool
     trace: NDArray[np.float64]
 
 
@@ -80,17 +77,19 @@ class Moments:
         if slot is not None:
             self._arrays["status"][slot] = _TAKEN
 
-    def find(self, time_ms: int) -> Moment | None:
-        """The moment of that time, if it is still in the ring."""
-        slot = self._row.get(time_ms)
-        return None if slot is None else self._moment(slot)
+    def find(self, time_ms: int) -> int | None:
+        """The place of the moment of that time, if it is still in the ring."""
+        return self._row.get(time_ms)
 
-    def _moment(self, slot: int) -> Moment:
+    def at(self, slot: int) -> Moment:
+        """The moment in that place; the trace is its own where the place is a multiple of TRACED."""
         a = self._arrays
-        traced = slot % TRACED == 0
-        return Moment(
-            a["keys"][slot], a["summaries"][slot], int(a["regime"][slot]), traced, a["traces"][slot // TRACED]
-        )
+        return Moment(a["keys"][slot], a["summaries"][slot], int(a["regime"][slot]), a["traces"][slot // TRACED])
+
+    def summaries(self, slots: NDArray[np.int64] | list[int]) -> NDArray[np.float64]:
+        """What the memory expected at the moments in these places, [n, 6, 3]."""
+        found: NDArray[np.float64] = self._arrays["summaries"][slots]
+        return found
 
     def pass_time(self, times: NDArray[np.int64], closes: NDArray[np.float64], present: NDArray[np.bool_]) -> None:
         """Note the price at which waiting moments are judged: the first close at or after their horizon."""
@@ -105,14 +104,14 @@ class Moments:
         a["later"][slots] = closes[here[place[due]]]
         a["status"][slots] = _PRICED
 
-    def not_taken(self) -> list[tuple[Moment, float]]:
-        """Moments nobody traded whose horizon has passed, oldest first, with the percentage the price moved. Once each."""
+    def not_taken(self, limit: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Places of the moments nobody traded whose horizon has passed, oldest first, and the percentage the price moved,
+        at most `limit` up or down. Once each."""
         a = self._arrays
         priced = np.flatnonzero(a["status"] == _PRICED)
         priced = priced[np.argsort(a["times"][priced], kind="stable")]
         a["status"][priced] = _JUDGED
-        moved = 100.0 * (a["later"][priced] / a["prices"][priced] - 1.0)
-        return [(self._moment(slot), value) for slot, value in zip(priced.tolist(), moved.tolist(), strict=True)]
+        return priced, np.clip(100.0 * (a["later"][priced] / a["prices"][priced] - 1.0), -limit, limit)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it remembers."""

@@ -18,70 +18,55 @@ _FEATURES: Final = tuple(column.name for column in fields(FeatureBlock))
 
 
 class Recent:
-    """Frames in the order they came, of which the newest `length` are kept (the way inside candles is not)."""
+    """Frames in the order they came, of which the newest `length` are kept (the way inside candles is not).
+
+    They lie one after the other in buffers of twice the length, so that a block is copied once and not at every look.
+    """
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self._parts: list[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]] = []
-        self._frames = 0
+        self._buffers: dict[str, NDArray[Any]] = {}
+        self._first, self._stop = 0, 0
 
     def __len__(self) -> int:
-        return min(self._frames, self.length)
+        return self._stop - self._first
 
     def add(self, block: Block, features: FeatureBlock) -> None:
         """Take in a block; what is kept is a copy."""
-        first = max(len(block) - self.length, 0)
-        self._parts.append((
-            {name: getattr(block, name)[first:].copy() for name in _BLOCK},
-            {name: getattr(features, name)[first:].copy() for name in _FEATURES},
-        ))  # fmt: skip
-        self._frames += len(block) - first
-        while self._frames - len(self._parts[0][0]["times"]) >= self.length:
-            self._frames -= len(self._parts.pop(0)[0]["times"])
+        self._append({f"block.{name}": getattr(block, name) for name in _BLOCK} | {
+            f"features.{name}": getattr(features, name) for name in _FEATURES
+        })  # fmt: skip
+
+    def _append(self, columns: dict[str, NDArray[Any]]) -> None:
+        count = min(len(columns["block.times"]), self.length)
+        if not self._buffers:
+            self._buffers = {
+                name: np.empty((2 * self.length, *column.shape[1:]), column.dtype) for name, column in columns.items()
+            }
+        if self._stop + count > 2 * self.length:
+            keep = min(len(self), self.length - count)
+            for buffer in self._buffers.values():
+                buffer[:keep] = buffer[self._stop - keep : self._stop].copy()
+            self._first, self._stop = 0, keep
+        for name, column in columns.items():
+            self._buffers[name][self._stop : self._stop + count] = column[len(column) - count :]
+        self._stop += count
+        self._first = max(self._first, self._stop - self.length)
 
     def last(self, count: int) -> tuple[Block, FeatureBlock]:
-        """The newest `count` frames, or as many as there are."""
-        self._merge()
-        if not self._parts:
+        """The newest `count` frames, or as many as there are: views, good until the next block is taken in."""
+        if not len(self):
             raise ValueError("no frame was seen yet")
-        block, features = self._parts[0]
-        first = max(len(block["times"]) - count, 0)
-        return (
-            Block(
-                block["times"][first:],
-                block["candles"][first:],
-                block["present"][first:],
-                block["stamp_rate"][first:],
-                block["stamp_mark"][first:],
-                block["received"][first:],
-                block["phase"][first:],
-            ),
-            FeatureBlock(*(features[name][first:] for name in _FEATURES)),
-        )
-
-    def _merge(self) -> None:
-        if len(self._parts) > 1:
-            merged = tuple(
-                {name: np.concatenate([part[kind][name] for part in self._parts])[-self.length :] for name in names}
-                for kind, names in enumerate((_BLOCK, _FEATURES))
-            )
-            self._parts = [(merged[0], merged[1])]
-            self._frames = len(merged[0]["times"])
+        kept = slice(max(self._first, self._stop - count), self._stop)
+        block: dict[str, Any] = {name: self._buffers[f"block.{name}"][kept] for name in _BLOCK}
+        return Block(**block), FeatureBlock(*(self._buffers[f"features.{name}"][kept] for name in _FEATURES))
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The kept frames as arrays."""
-        self._merge()
-        if not self._parts:
-            return {}
-        block, features = self._parts[0]
-        return {f"block.{name}": block[name].copy() for name in _BLOCK} | {
-            f"features.{name}": features[name].copy() for name in _FEATURES
-        }
+        return {name: buffer[self._first : self._stop].copy() for name, buffer in self._buffers.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` described."""
-        self._parts, self._frames = [], 0
+        self._buffers, self._first, self._stop = {}, 0, 0
         if "block.times" in state:
-            block = {name: state[f"block.{name}"] for name in _BLOCK}
-            self._parts = [(block, {name: state[f"features.{name}"] for name in _FEATURES})]
-            self._frames = len(block["times"])
+            self._append(state)

@@ -13,7 +13,8 @@ and surprises are remembered first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -24,11 +25,13 @@ from trader.core.features import FIRST_LEARNED, FeatureBlock
 from trader.core.timeframes import milliseconds
 from trader.core.types import CLOSE
 from trader.session.levels import LevelSpec, LevelUpdate
-from trader.session.moments import Moment, Moments
+from trader.session.moments import TRACED, Moments
 from trader.session.reading import WIDTH, Reading, plain
 from trader.session.retention import RetentionAudit
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from trader.core.config import Config
     from trader.core.types import Block
     from trader.session.books import Books
@@ -49,6 +52,15 @@ _ENTRY_TRADE, _ENTRY_SIDE, _ENTRY_TIMEFRAME, _ENTRY_DECIDED = (
 _EXIT_TRADE, _EXIT_VALUE, _EXIT_GROSS = (
     rows.EXIT.position(name) - 3 + at.EVENT_BODY for name in ("trade", "trade_value", "trade_gross")
 )
+
+
+class _Outcomes(NamedTuple):
+    """What is delivered, n of each: ring and place of the moments, results in percent, and what was expected [n, 6, 3]."""
+
+    moments: list[Moments]
+    slots: list[int]
+    values: NDArray[np.float64]
+    summaries: NDArray[np.float64]
 
 
 class MemoryLevel:
@@ -85,23 +97,25 @@ class MemoryLevel:
     def read(self, block: Block, features: FeatureBlock, reading: Reading | None) -> None:
         """Ask the memory at every close, and write the two features; all frames up to the next close keep them."""
         reading = plain(features) if reading is None else reading
-        for (m, k), moments in self._moments.items():
-            asked = np.flatnonzero(features.closed[:, m, k] & features.valid[:, m, k] & reading.ready[:, m, k])
-            if len(asked):
-                keys = reading.embedding[asked, m, k]
-                summaries, traces = self.memory.read_many(keys)
-                estimate, variance = summaries[:, 5, 2], summaries[:, 5, 0]
-                moments.add(
-                    block.times[asked], keys, block.candles[asked, m, CLOSE], features.regime[asked, m, k], summaries,
-                    traces,
-                )  # fmt: skip
-                deviation = np.sqrt(variance)
-                known = np.isfinite(deviation)
-                safe = np.where(known, deviation, 1.0)
-                features.features[asked, m, k, ESTIMATE] = np.where(
-                    known, np.clip(estimate / (safe + 1e-9), -_BOUND, _BOUND), 0.0
-                )
-                features.features[asked, m, k, CERTAINTY] = np.where(known, 1.0 / (1.0 + safe), 0.0)
+        asked = features.closed & features.valid & reading.ready
+        m, k, frame = np.nonzero(asked.transpose(1, 2, 0))  # by market and timeframe, oldest first
+        if len(frame) == 0:
+            return
+        keys = reading.embedding[frame, m, k]
+        summaries, traces = self.memory.read_many(keys)
+        closes, regimes = block.candles[frame, m, CLOSE], features.regime[frame, m, k]
+        edges = np.flatnonzero(np.diff(m * len(self._lengths) + k)) + 1
+        for first, stop in pairwise((0, *edges.tolist(), len(frame))):
+            mine = slice(first, stop)
+            self._moments[int(m[first]), int(k[first])].add(
+                block.times[frame[mine]], keys[mine], closes[mine], regimes[mine], summaries[mine], traces[mine]
+            )
+        deviation = np.sqrt(summaries[:, 5, 0])
+        known = np.isfinite(deviation)
+        safe = np.where(known, deviation, 1.0)
+        expected = np.clip(summaries[:, 5, 2] / (safe + 1e-9), -_BOUND, _BOUND)
+        features.features[frame, m, k, ESTIMATE] = np.where(known, expected, 0.0)
+        features.features[frame, m, k, CERTAINTY] = np.where(known, 1.0 / (1.0 + safe), 0.0)
 
     def observe(self, block: Block, results: list[MarketResult]) -> None:
         """Note entries and exits of a block; they are delivered at the boundary."""
@@ -129,20 +143,19 @@ class MemoryLevel:
         """Deliver what has closed: teach the reader, remember the surprises, and once in a while look back."""
         self._numbers[0] += 1
         outcomes = self._outcomes()
-        expected, actual, naive = [], [], []
-        for moment, value in outcomes:
-            summary = moment.summary
-            if np.isfinite(summary[5, 0]):
-                expected.append(float(summary[5, 2]))
-                naive.append(float(summary[4, 2]))
-                actual.append(value)
-            if moment.traced:
-                self.memory.learn(self.memory.recall_from(summary, moment.trace), value)
+        summaries, values = outcomes.summaries, outcomes.values
+        for moments, slot, value in zip(outcomes.moments, outcomes.slots, values.tolist(), strict=True):
+            if slot % TRACED == 0:
+                moment = moments.at(slot)
+                self.memory.learn(self.memory.recall_from(moment.summary, moment.trace), value)
         written = self._remember(outcomes, time_ms)
-        before = float(np.mean((np.array(naive) - actual) ** 2)) if actual else float("nan")
-        after = float(np.mean((np.array(expected) - actual) ** 2)) if actual else float("nan")
+        known = np.isfinite(summaries[:, 5, 0])
+        before, after = (
+            float(np.mean((summaries[known, voice, 2] - values[known]) ** 2)) if known.any() else float("nan")
+            for voice in (4, 5)
+        )
         detail: dict[str, Any] = {
-            "delivered": len(outcomes),
+            "delivered": len(values),
             "written": written,
             "stored": self.memory.episodic.count,
             "bytes": self.memory.nbytes,
@@ -151,27 +164,37 @@ class MemoryLevel:
             detail["retention"] = retention
         return LevelUpdate(int(self._numbers[0]), before, after, kept=after <= before, detail=detail)
 
-    def _outcomes(self) -> list[tuple[Moment, float]]:
-        """Moments whose outcome is known by now, in time order: of trades, and of decisions not taken."""
+    def _outcomes(self) -> _Outcomes:
+        """Moments whose outcome is known by now: of trades, in time order, and of decisions not taken."""
         groups: dict[tuple[int, int, int], list[float]] = {}
         for m, k, decided, percent, _ in sorted(self._closed):
             groups.setdefault((decided, m, k), []).append(percent)
         self._closed.clear()
-        found = []
-        for (decided, m, k), values in groups.items():
-            moment = self._moments[m, k].find(decided)
-            if moment is not None:
-                found.append((moment, float(np.clip(np.mean(values), -LARGEST, LARGEST))))
+        owners: list[Moments] = []
+        slots: list[int] = []
+        values: list[float] = []
+        for (decided, m, k), results in groups.items():
+            slot = self._moments[m, k].find(decided)
+            if slot is not None:
+                owners.append(self._moments[m, k])
+                slots.append(slot)
+                values.append(min(max(float(np.mean(results)), -LARGEST), LARGEST))
+        summaries = [moments.summaries([slot]) for moments, slot in zip(owners, slots, strict=True)]
         for moments in self._moments.values():
-            found.extend((moment, float(np.clip(value, -LARGEST, LARGEST))) for moment, value in moments.not_taken())
-        return found
+            places, moved = moments.not_taken(LARGEST)
+            if len(places):
+                owners.extend([moments] * len(places))
+                slots.extend(places.tolist())
+                values.extend(moved.tolist())
+                summaries.append(moments.summaries(places))
+        return _Outcomes(owners, slots, np.array(values), np.concatenate(summaries or [np.zeros((0, 6, 3))]))
 
-    def _remember(self, outcomes: list[tuple[Moment, float]], time_ms: int) -> int:
+    def _remember(self, outcomes: _Outcomes, time_ms: int) -> int:
         """Write the most surprising outcomes, in the order of their moments."""
-        surprise = [abs(value - float(moment.summary[5, 2])) for moment, value in outcomes]
-        chosen = sorted(sorted(range(len(outcomes)), key=lambda i: (-surprise[i], i))[:WRITES])
+        surprise = np.abs(outcomes.values - outcomes.summaries[:, 5, 2])
+        chosen = np.sort(np.argsort(-surprise, kind="stable")[:WRITES]).tolist()
         for i in chosen:
-            moment, value = outcomes[i]
+            moment, value = outcomes.moments[i].at(outcomes.slots[i]), float(outcomes.values[i])
             context = np.zeros(len(rows.Regime))
             context[moment.regime] = 1.0
             self.memory.write(moment.key, value, float(time_ms), context)

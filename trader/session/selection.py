@@ -55,6 +55,8 @@ class SelectionLevel:
             objective="shrunken daily Sharpe ratio within the archetype",
             update_rule="truncation of the worst, tournament within the niche, grouped crossover, self-adaptive mutation",
         )
+        self.tells = True
+        """Whether each generation is told in the log."""
         self._settings = settings
         self._elites = config.population.elites
         self._seed = config.session.seed
@@ -116,7 +118,8 @@ class SelectionLevel:
             **measured,
             **({} if self._niches is None else self._niches.told()),
         }
-        self._tell(detail)
+        if self.tells:
+            self._tell(detail)
         return LevelUpdate(books.generation, before, after, kept=True, detail=detail)
 
     # --- measuring ----------------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ class SelectionLevel:
 
     def card(self) -> dict[str, str]:
         """Lines for the end card: the benefit of selection a generation, over all generations so far."""
-        lines = {}
+        lines = {} if self._midwife is None else {"births": self._midwife.card()}
         for row, name in enumerate(GROUPS):
             count, total, squares = self._snapshot["benefit"][row].tolist()
             if count >= 2:

@@ -152,12 +152,16 @@ def _spread(
 ) -> None:  # fmt: skip
     """Write what was said at `rows` into these and all later frames, and what was held before into the earlier ones."""
     frames = len(features.closed)
+    if len(rows) == 0:  # most blocks of a slow timeframe
+        if held is not None:
+            reading.embedding[:, m, k] = held[:WIDTH]
+            reading.ready[:, m, k] = True
+            features.features[features.valid[:, m, k], m, k, PREDICTION : CHANGE + 1] = held[WIDTH:]
+        return
     newest = np.full(frames, -1, np.int64)
     newest[rows] = np.arange(len(rows))
     newest = np.maximum.accumulate(newest)
     table = said if held is None else np.concatenate((said, held[None]))
-    if len(table) == 0:
-        return
     known = newest >= 0 if held is None else np.ones(frames, np.bool_)
     values = table[newest]  # -1 is the held row, or one that `known` leaves out
     reading.embedding[known, m, k] = values[known, :WIDTH]

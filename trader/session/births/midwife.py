@@ -75,6 +75,8 @@ class Midwife:
         self._training: dict[str, list[Any]] = {}
         self._waiting: list[_Waiting] = []
         self._births = 0
+        self.decided = dict.fromkeys(DECIDERS, 0)
+        """Births so far by who decided them."""
         self._view: dict[str, NDArray[Any]] | None = None
         self.results: dict[str, list[float]] = {name: [] for name in DECIDERS}
 
@@ -112,6 +114,7 @@ class Midwife:
         )
         for i in range(len(chosen)):
             self._births += 1
+            self.decided[DECIDERS[int(deciders[i])]] += 1
             self._waiting.append(
                 _Waiting(
                     self._births, int(part.agent[i]), int(deciders[i]), self._optimizer_of(int(deciders[i])),
@@ -194,6 +197,14 @@ class Midwife:
         self.results[name] = []
         return {"optimizer": str(last[0]), "births": len(earned), "reward": mean, "figures": figures}
 
+    def card(self) -> str:
+        """The decision problem's size in this session, in words."""
+        counts = ", ".join(
+            f"{'by lot' if name == 'immigrant' else name} {n:,}" for name, n in self.decided.items() if n
+        )
+        sizes = f"{self.problem.size} numbers of state, {len(self.problem.actions)} actions"
+        return f"{self._births:,} decided ({counts or 'none yet'}); {sizes}"
+
     def preferences(self) -> dict[str, float]:
         """Expected reward of each decider, for the level's row."""
         means = self._choice.expectations()
@@ -208,6 +219,7 @@ class Midwife:
             "bandits": [self._choice.to_json(), self._optimizers.to_json()],
             "training": {name: list(value) for name, value in self._training.items()},
             "births": self._births,
+            "decided": dict(self.decided),
             "results": {name: list(values) for name, values in self.results.items()},
             "view": self._view,
             "waiting": [
@@ -227,6 +239,7 @@ class Midwife:
         self._optimizers = DiscountedThompson.from_json(tree["bandits"][1])  # type: ignore[assignment]
         self._training = {name: list(value) for name, value in tree["training"].items()}
         self._births = int(tree["births"])
+        self.decided = {name: int(count) for name, count in tree["decided"].items()}
         self.results = {name: list(values) for name, values in tree["results"].items()}
         self._view = tree["view"]
         self._waiting = [_Waiting(*item) for item in tree["waiting"]]

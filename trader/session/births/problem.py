@@ -7,7 +7,7 @@
     reward      the newborn's shrunken daily Sharpe ratio after its first judged generation, times REWARD_SCALE, in [-1, 1]
     next state  the same market and timeframe when the reward is known
     episode     the session; discount 0 makes it a contextual bandit (an ablation arm), the default looks one birth on
-    decisions   share of births x births per generation x generations; printed with the run's first generation
+    decisions   share of births x births per generation x generations; the end card tells how many there were
 
 The control is an immigrant: the same construction with an action drawn at random.
 """
