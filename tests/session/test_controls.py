@@ -121,7 +121,7 @@ def test_the_benefit_of_selection_is_in_every_generations_row(session):
             assert found["profit"]["mean"] == pytest.approx(expected, abs=1e-12)
             assert found["profit"]["standard_error"] > 0
     card = next(level for level in engine.levels if level.spec.name == "evolution").card()
-    assert set(card) == {"over frozen", "over random"}
+    assert set(card) == {"over frozen", "over random", "heritability"}
 
 
 def test_any_cutting_gives_the_same_rows(session, make_block, make_config, run):
