@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -107,6 +108,15 @@ def run_session(config, block, cuts=(), perpetual=True, finish=True):
     return engine, capture
 
 
+def go_on_from_checkpoint(first, rows, block, at):
+    """Frames from `at` on by another engine, made from what the first would save (and read again from JSON)."""
+    arrays, meta = first.state()
+    second = Engine(first.config, first.instruments, rows)
+    second.restore(arrays, json.loads(json.dumps(meta)))
+    second.advance(block[at : len(block)])
+    second.finish()
+
+
 TIME_COLUMN = {"candle": "ts", "stamp": "ts", "visit": "ts", "opinion": "ts"}
 
 
@@ -189,3 +199,20 @@ def run():
 @pytest.fixture(scope="session")
 def capture_class():
     return Capture
+
+
+@pytest.fixture(scope="session")
+def go_on():
+    return go_on_from_checkpoint
+
+
+@pytest.fixture(scope="module")
+def spot_hours(real_data):
+    """Real hourly candles of five spot markets, as one block."""
+    from trader.feeds.replay import ReplayFeed  # here: test_rehearsal.py asks what is imported after this file
+
+    feed = ReplayFeed(
+        [real_data / "candles" / "roshan7869-algotrading"], exchange_id="binance", market_type="spot", symbols=None,
+        base_ms=HOUR, quote="USDT",
+    )  # fmt: skip
+    return next(iter(feed.blocks(60_000)))

@@ -44,7 +44,7 @@ def counted(rule, rearm, seed, frames, size, make_block, make_config, run, monke
 
 
 @pytest.mark.parametrize(("rule", "rearm"), [("mixture", "wait"), ("equal", "never"), ("half_kelly", "recovery")])
-def test_a_few_thousand_transfers_lose_nothing(rule, rearm, make_block, make_config, run, monkeypatch):
+def test_hundreds_of_transfers_lose_nothing(rule, rearm, make_block, make_config, run, monkeypatch):
     made, tripped = counted(rule, rearm, 1, 1_000, 60, make_block, make_config, run, monkeypatch)
     assert made > 300
     assert tripped or rule != "equal"

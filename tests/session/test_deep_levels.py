@@ -83,13 +83,9 @@ def test_some_cutting_and_threads_change_nothing(whole, run, make_config, block)
 
 
 @pytest.mark.parametrize("at", [300, 741, 903])
-def test_a_restored_checkpoint_goes_on(whole, run, config, block, at):
+def test_a_restored_checkpoint_goes_on(whole, run, config, block, at, go_on):
     first, rows = run(config, block[0:at], finish=False)
-    arrays, meta = first.state()
-    second = Engine(config, first.instruments, rows)
-    second.restore(arrays, json.loads(json.dumps(meta)))
-    second.advance(block[at : len(block)])
-    second.finish()
+    go_on(first, rows, block, at)
     assert whole.same_as(rows) is None
 
 

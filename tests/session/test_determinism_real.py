@@ -8,22 +8,11 @@ import numpy as np
 import pytest
 
 from trader.core.rows import TABLES
-from trader.feeds.replay import ReplayFeed
 
-HOUR = 3_600_000
 LEVELS = ("bandits", "calibration", "evolution", "pool", "self_modifier")
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "BNB/USDT", "XRP/USDT", "ADA/USDT")
 SIX_YEARS = (1_514_764_800_000, 1_704_067_200_000)
 """2018-01-01 to 2024-01-01, UTC."""
-
-
-@pytest.fixture(scope="module")
-def history(real_data):
-    feed = ReplayFeed(
-        [real_data / "candles" / "roshan7869-algotrading"], exchange_id="binance", market_type="spot", symbols=None,
-        base_ms=HOUR, quote="USDT",
-    )  # fmt: skip
-    return next(iter(feed.blocks(60_000)))
 
 
 class Digest:
@@ -76,16 +65,16 @@ def same_everywhere(block, make_config, size, threads):
 
 
 @pytest.mark.realdata
-def test_a_stretch_of_real_candles_is_the_same_every_time(history, make_config):
-    same_everywhere(history[20_000:22_000], make_config, 100, (1, 1, 2))
+def test_a_stretch_of_real_candles_is_the_same_every_time(spot_hours, make_config):
+    same_everywhere(spot_hours[20_000:22_000], make_config, 100, (1, 1, 2))
 
 
 @pytest.mark.realdata
 @pytest.mark.nightly
-def test_six_years_of_real_candles_are_the_same_every_time(history, make_config):
+def test_six_years_of_real_candles_are_the_same_every_time(spot_hours, make_config):
     """Five markets, 2018 to 2023, a thousand agents."""
-    inside = np.flatnonzero((history.times >= SIX_YEARS[0]) & (history.times < SIX_YEARS[1]))
-    assert history.candles.shape[1] >= len(SYMBOLS)
+    inside = np.flatnonzero((spot_hours.times >= SIX_YEARS[0]) & (spot_hours.times < SIX_YEARS[1]))
+    assert spot_hours.candles.shape[1] >= len(SYMBOLS)
     assert len(inside) > 50_000
-    block = history[int(inside[0]) : int(inside[-1]) + 1]
+    block = spot_hours[int(inside[0]) : int(inside[-1]) + 1]
     print(same_everywhere(block, make_config, 1_000, (1, 1, 2, 4)))

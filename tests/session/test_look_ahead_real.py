@@ -6,20 +6,9 @@ import numpy as np
 import pytest
 
 from trader.core.config_levels import LevelsConfig
-from trader.feeds.replay import ReplayFeed
 
-HOUR = 3_600_000
 WINDOW = 2_000
 MOMENTS_A_WINDOW = 5
-
-
-@pytest.fixture(scope="module")
-def history(real_data):
-    feed = ReplayFeed(
-        [real_data / "candles" / "roshan7869-algotrading"], exchange_id="binance", market_type="spot", symbols=None,
-        base_ms=HOUR, quote="USDT",
-    )  # fmt: skip
-    return next(iter(feed.blocks(60_000)))
 
 
 EVERY_LEVEL = (
@@ -31,10 +20,13 @@ EVERY_LEVEL = (
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("window", [20, *(pytest.param(n, marks=pytest.mark.nightly) for n in range(21, 26))])
-def test_the_future_changes_no_row_of_the_past_with_every_level_on(history, make_config, run, look_ahead, window):
+def test_the_future_changes_no_row_of_the_past_with_every_level_on(spot_hours, make_config, run, look_ahead, window):
     rng = np.random.default_rng(window)
-    first = int(rng.integers(0, len(history) - WINDOW))
-    block, config = history[first : first + WINDOW], make_config('feed.timeframes=["1h", "4h"]', *EVERY_LEVEL, size=100)
+    first = int(rng.integers(0, len(spot_hours) - WINDOW))
+    block, config = (
+        spot_hours[first : first + WINDOW],
+        make_config('feed.timeframes=["1h", "4h"]', *EVERY_LEVEL, size=100),
+    )
     base = run(config, block)[1]
     assert {row[2] for row in base.rows("level")} == set(LevelsConfig.model_fields)
     assert len(base.rows("policy")) > 20
@@ -45,10 +37,10 @@ def test_the_future_changes_no_row_of_the_past_with_every_level_on(history, make
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("window", range(10))
-def test_the_future_changes_no_row_of_the_past_on_real_candles(history, make_config, run, look_ahead, window):
+def test_the_future_changes_no_row_of_the_past_on_real_candles(spot_hours, make_config, run, look_ahead, window):
     rng = np.random.default_rng(window)
-    first = int(rng.integers(0, len(history) - WINDOW))
-    block = history[first : first + WINDOW]
+    first = int(rng.integers(0, len(spot_hours) - WINDOW))
+    block = spot_hours[first : first + WINDOW]
     config = make_config('feed.timeframes=["1h", "4h"]', size=200)
     base = run(config, block)[1]
     assert len(base.rows("entry")) > 100

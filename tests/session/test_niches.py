@@ -9,7 +9,6 @@ import pytest
 
 from trader.core.rows import Operator
 from trader.session import niches
-from trader.session.engine import Engine
 
 ON = (
     "population.islands=3",
@@ -70,14 +69,10 @@ def test_parents_of_a_child_live_on_one_island(whole, make_block, make_config, r
 
 
 @pytest.mark.parametrize("cut", [555, 901, 1_333])
-def test_killed_and_restored_it_is_the_same_session(cut, whole, make_block, make_config, run):
+def test_killed_and_restored_it_is_the_same_session(cut, whole, make_block, make_config, run, go_on):
     config, block = make_config(*ON), make_block()
     first, rows = run(config, block[0:cut], finish=False)
-    arrays, meta = first.state()
-    second = Engine(config, first.instruments, rows)
-    second.restore(arrays, json.loads(json.dumps(meta)))
-    second.advance(block[cut : len(block)])
-    second.finish()
+    go_on(first, rows, block, cut)
     assert whole[1].same_as(rows) is None
 
 

@@ -31,19 +31,14 @@ def test_every_rule_moves_money_and_nothing_is_lost(rule, make_block, make_confi
 
 
 @pytest.mark.parametrize(("rule", "rearm"), [("equal", "never"), ("mixture", "recovery"), ("equal", "wait")])
-def test_cut_or_restored_anywhere_it_is_the_same_session(rule, rearm, make_block, make_config, run):
-    from trader.session.engine import Engine
+def test_cut_or_restored_anywhere_it_is_the_same_session(rule, rearm, make_block, make_config, run, go_on):
 
     sets = (f"pool.rule={rule}", "pool.max_drawdown=0.002", f"pool.rearm={rearm}", "pool.rearm_after=90")
     config, block = make_config(*sets, size=60), make_block(frames=1000)
     whole = run(config, block)[1]
     assert whole.same_as(run(config, block, cuts=range(401, 1000, 37))[1]) is None
     first, rows = run(config, block[0:815], finish=False)
-    arrays, meta = first.state()
-    second = Engine(config, first.instruments, rows)
-    second.restore(arrays, json.loads(json.dumps(meta)))
-    second.advance(block[815 : len(block)])
-    second.finish()
+    go_on(first, rows, block, 815)
     assert whole.same_as(rows) is None
 
 

@@ -11,7 +11,6 @@ import pytest
 from agents import genome
 from agents import layout as at
 from trader.core.rows import MODIFICATION, TABLES, OrderKind
-from trader.session.engine import Engine
 
 SETS = (
     "levels.self_modifier.every=10", "levels.self_modifier.window=120", "levels.self_modifier.trial=60",
@@ -90,17 +89,13 @@ def test_cutting_the_stream_changes_nothing(whole, run, make_config, block):
     assert whole[1].same_as(run(make_config(*SETS), block, cuts=(733, 734, 1400))[1]) is None
 
 
-def test_a_checkpoint_between_adoption_and_judgement_changes_nothing(whole, run, make_config, block):
+def test_a_checkpoint_between_adoption_and_judgement_changes_nothing(whole, run, make_config, block, go_on):
     config = make_config(*SETS)
     adopted = [line["adopted_ms"] for line in rows_of(whole[1]) if line["kept"] >= 0]
     cut = int(np.searchsorted(block.times, adopted[len(adopted) // 2])) + 15
     first, rows = run(config, block[0:cut], finish=False)
     assert first._modifier.trials
-    arrays, meta = first.state()
-    second = Engine(config, first.instruments, rows)
-    second.restore(arrays, json.loads(json.dumps(meta)))
-    second.advance(block[cut : len(block)])
-    second.finish()
+    go_on(first, rows, block, cut)
     assert whole[1].same_as(rows) is None
 
 

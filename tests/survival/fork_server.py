@@ -14,11 +14,12 @@ like a program started from a shell; only the seconds of importing are saved. Re
     memory   further bytes of address space from here on (RLIMIT_AS)
     pages    largest database in pages (SQLite's own limit)
     patience seconds to wait for another process's lock
+    deadline seconds after which a child that has not ended tells where it stands and ends with exit status 1, `DEADLINE` if
+             not given: one that hangs is a finding, not the end of all tests after it
 
 Answers are two JSON lines: {"pid": n} at once, and after another line of input {"code": n} when it has ended (minus the
 signal that ended it). The
-numbers of operations a child passed stand in `out`.seen. A child that has not ended after `DEADLINE` seconds tells where
-it stands and ends with exit status 1: one that hangs is a finding, not the end of all tests after it.
+numbers of operations a child passed stand in `out`.seen.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def child(request) -> None:
     os.chdir(request.get("cwd", "."))
     os.umask(request.get("umask", 0o022))
     code = 70
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=2)
+    faulthandler.dump_traceback_later(request.get("deadline", DEADLINE), exit=True, file=2)
     disk = ctypes.CDLL(None) if "io" in request else None
     try:
         from trader.__main__ import main

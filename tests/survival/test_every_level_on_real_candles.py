@@ -27,6 +27,8 @@ SHORT_SPAN = {
     **{f"levels.{name}.every": 200 for name in POLICIES},
 }  # fmt: skip
 """A hundred days of five markets through the crash of March 2020."""
+LONG = 3 * 3600
+"""Seconds that one command over six years may take."""
 SIX_YEARS = {"feed.start": "2018-01-01", "feed.end": "2024-01-01", "population.size": 1000}
 
 
@@ -48,7 +50,7 @@ def words_of(real_data, sets) -> list[str]:
 
 
 def lived(commands, words, database, *more) -> dict:
-    return commands("run", *words, *more, "--db", database, "--json", "--quiet").json()
+    return commands("run", *words, *more, "--db", database, "--json", "--quiet", deadline=LONG).json()
 
 
 def undisturbed(commands, folder, real_data, sets) -> Whole:
@@ -79,11 +81,12 @@ def after_kills(commands, whole: Whole, database, kills: int) -> tuple[dict, int
     """The summary of a session killed so many times, each a part of the way further on; and how many kills it felt."""
     felt = 0
     for _ in range(kills):
-        pid = commands.start(*goes_on(commands, whole, database), "--db", database, "--quiet")
+        pid = commands.start(*goes_on(commands, whole, database), "--db", database, "--quiet", deadline=LONG)
         time.sleep(1.5 * whole.seconds / (kills + 2))  # more than an equal part: what is lost is lived again
         os.kill(pid, signal.SIGKILL)
         felt += commands.finish().code == -signal.SIGKILL
-    return commands(*goes_on(commands, whole, database), "--db", database, "--json", "--quiet").json(), felt
+    ended = commands(*goes_on(commands, whole, database), "--db", database, "--json", "--quiet", deadline=LONG)
+    return ended.json(), felt
 
 
 def unlike(whole: Whole, summary, database) -> list[str]:
