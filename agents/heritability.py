@@ -1,4 +1,4 @@
-"""How much of what parents promised their children keep, over all generations so far.
+"""How much of what parents promised their children keep, in one generation and over all so far.
 
 Parents' shrunken fitness (x, mean of both) is known at the birth; the child's daily Sharpe ratio in its first generation
 (y) comes from candles after it: out of sample. The slope of y on x within generations is the realised heritability (the
@@ -33,24 +33,22 @@ class Heritability:
     generations: int
 
 
-def nothing() -> Floats:
-    """The tally before the first generation."""
-    return np.zeros(TALLIES)
+def tally(promised: Floats, achieved: Floats) -> Floats:
+    """The tally of one generation's children [N], NaN where a child was not judged; zeros if there are too few.
 
-
-def added(tally: Floats, promised: Floats, achieved: Floats) -> Floats:
-    """The tally with one generation's children [N]; NaN where a child was not judged."""
+    Tallies of generations add up.
+    """
     known = np.isfinite(promised) & np.isfinite(achieved)
     count = int(known.sum())
     if count < FEWEST_CHILDREN:
-        return tally
+        return np.zeros(TALLIES)
     x, y = promised[known] - promised[known].mean(), achieved[known] - achieved[known].mean()
-    return tally + np.array([1.0, count, np.sum(x * x), np.sum(x * y), np.sum(y * y)])
+    return np.array([1.0, count, np.sum(x * x), np.sum(x * y), np.sum(y * y)])
 
 
-def measured(tally: Floats) -> Heritability:
-    """Slope of all generations together."""
-    generations, children, xx, xy, yy = tally.tolist()
+def measured(tallied: Floats) -> Heritability:
+    """Slope of one generation's tally, or of the sum of many."""
+    generations, children, xx, xy, yy = tallied.tolist()
     freedom = children - generations - 1.0
     if xx <= 1e-18 or freedom <= 0.0:
         return Heritability(float("nan"), float("nan"), int(children), int(generations))

@@ -1,10 +1,9 @@
-"""What a generation was worth: results since the last one, of those who evolve beside those who do not, and heritability.
+"""What a generation was worth: results since the last one, of those who evolve beside those who do not.
 
 Daily results are kept as running sums; the difference to the sums at the last generation is what an agent did since
 then, on candles that had no part in choosing it. The *benefit of selection* is the mean over evolving agents minus the
 mean over a control group, of the profit in the generation (sum of daily results relative to capital) and of the daily
-Sharpe ratio. The *heritability* is the slope of children's first Sharpe ratio on what their parents promised (the
-breeder's equation; Falconer and Mackay, "Introduction to quantitative genetics", 1996): 0 means evolution is noise.
+Sharpe ratio (`heritability.py`: what their children keep of it).
 Standard errors are across agents; agents share candles, so they understate what another stretch of market would show.
 """
 
@@ -20,9 +19,6 @@ from agents.fitness import MINIMUM_DAYS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-FEWEST_CHILDREN = 8
-"""Fewer children than this say nothing about heritability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +63,3 @@ def difference(values: Floats, group: NDArray[np.bool_], other: NDArray[np.bool_
         return Difference(float("nan"), float("nan"))
     error = float(np.sqrt(sum(part.var(ddof=1) / len(part) if len(part) > 1 else np.nan for part in parts)))
     return Difference(float(parts[0].mean() - parts[1].mean()), error)
-
-
-def heritability(promised: Floats, achieved: Floats) -> float:
-    """Slope of children's results on their parents' mean shrunken fitness; NaN if there are too few or all alike."""
-    known = np.isfinite(promised) & np.isfinite(achieved)
-    if int(known.sum()) < FEWEST_CHILDREN:
-        return float("nan")
-    x, y = promised[known], achieved[known]
-    spread = float(np.var(x))
-    return float(np.mean((x - x.mean()) * (y - y.mean())) / spread) if spread > 1e-18 else float("nan")

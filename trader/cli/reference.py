@@ -56,6 +56,7 @@ the effective one and its hash. This page is written from the program by `make d
 
 Unknown keys are refused with a suggestion. Only `feed.kind` is required. Keys for credentials do not exist and are
 refused: the platform cannot place a real order.
+
 The **config hash** stands for everything that can change a result; keys marked *(not in the hash)* cannot.
 """
 

@@ -1,7 +1,7 @@
 """Threads that are only started where there is memory for them.
 
 A thread whose very first step finds no memory ends without ever saying that it runs, and `Thread.start` waits for that
-word without end (CPython to 3.14 at least). Under a memory limit a session would then neither run nor stop. So memory
+word without end (seen in CPython 3.11). Under a memory limit a session would then neither run nor stop. So memory
 is asked for before: whoever gets none is told by a MemoryError, as everywhere else.
 """
 

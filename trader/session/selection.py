@@ -75,7 +75,7 @@ class SelectionLevel:
             "child": np.zeros(0, np.int64),
             "promised": np.zeros(0),
             "benefit": np.zeros((len(GROUPS), _TALLIES)),
-            "heritability": heritability.nothing(),
+            "heritability": np.zeros(heritability.TALLIES),
         }
 
     def update(self, books: Books, frame: int, time_ms: int) -> LevelUpdate:
@@ -156,11 +156,9 @@ class SelectionLevel:
             result["benefit"] = benefit
         place = {agent: row for row, agent in enumerate(roster.agent.tolist())}
         rows = np.array([place.get(agent, -1) for agent in self._snapshot["child"].tolist()], np.int64)
-        slope = progress.heritability(self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]])
-        result["heritability"] = _known(slope)
-        self._snapshot["heritability"] = heritability.added(
-            self._snapshot["heritability"], self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]]
-        )
+        children = heritability.tally(self._snapshot["promised"][rows >= 0], recent.sharpe[rows[rows >= 0]])
+        result["heritability"] = _known(heritability.measured(children).slope)
+        self._snapshot["heritability"] += children
         so_far = heritability.measured(self._snapshot["heritability"])
         result["heritability_so_far"] = {
             "slope": _known(so_far.slope), "standard_error": _known(so_far.standard_error),
