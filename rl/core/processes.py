@@ -151,6 +151,7 @@ def _run(link: WorkerLink, entry: Callable[..., None], data: bytes, arguments: t
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     try:
+        # made by this worker's own parent a moment ago, and handed over by it alone
         entry(link, cloudpickle.loads(data), *arguments)
         link.pipe.send(("finished", None))
     except StopWorker:

@@ -247,7 +247,7 @@ class LiveFeed:
         try:
             asyncio.run(self._follow(after_ms))
         except asyncio.CancelledError:
-            pass
+            pass  # that is how the session stops it
         except BaseException as error:  # noqa: BLE001 - it is told to the session's thread, which raises it
             self._failed = error
             self._queue.put(_End(error))
